@@ -1,0 +1,201 @@
+//! What the server itself reads in published documents: the dialogs of a dialog-info document (RFC 4235), the sphere
+//! of a presence document (RFC 4480 3.11). Everything else passes through as it is.
+
+use quick_xml::Reader;
+use quick_xml::events::Event as Xml;
+
+/// A `dialog` element.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Dialog {
+    /// Its `id`; empty if there is none.
+    pub id: Vec<u8>,
+    /// The text of its `state` element.
+    pub state: Vec<u8>,
+}
+
+/// The document is not well-formed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Malformed;
+
+/// How deep elements may be nested.
+const MAX_DEPTH: usize = 128;
+
+/// The dialogs right below the root element, in their order.
+pub fn dialogs(document: &[u8]) -> Result<Vec<Dialog>, Malformed> {
+    let mut found: Vec<Dialog> = Vec::new();
+    let mut in_dialog = false;
+    walk(document, |path, what| {
+        match (path, what) {
+            ([_, name], Piece::Open(attributes)) => {
+                in_dialog = name.eq_ignore_ascii_case(b"dialog");
+                if in_dialog {
+                    found.push(Dialog { id: attributes(b"id"), state: Vec::new() });
+                }
+            }
+            ([_, _, name], Piece::Text(text)) if in_dialog && name.eq_ignore_ascii_case(b"state") => {
+                if let Some(dialog) = found.last_mut() {
+                    dialog.state.extend_from_slice(text.trim_ascii());
+                }
+            }
+            _ => {}
+        }
+        true
+    })?;
+    Ok(found)
+}
+
+/// Whether all dialogs of the document are over. False for a document without dialogs.
+#[must_use]
+pub fn all_terminated(document: &[u8]) -> bool {
+    dialogs(document).is_ok_and(|dialogs| !dialogs.is_empty() && dialogs.iter().all(|d| d.state == b"terminated"))
+}
+
+/// The text of the first `rpid:sphere` element.
+#[must_use]
+pub fn sphere(document: &[u8]) -> Option<Vec<u8>> {
+    let mut found = None;
+    let mut inside = false;
+    walk(document, |path, what| {
+        match what {
+            Piece::Open(_) => {
+                inside = path.last().is_some_and(|name| name.eq_ignore_ascii_case(b"sphere"));
+                if inside {
+                    found.get_or_insert_with(Vec::new);
+                }
+            }
+            Piece::Text(text) if inside => {
+                if let Some(sphere) = &mut found {
+                    sphere.extend_from_slice(text);
+                }
+            }
+            Piece::Text(_) => {}
+            Piece::Close if inside => return false,
+            Piece::Close => {}
+        }
+        true
+    })
+    .ok()?;
+    found
+}
+
+enum Piece<'a> {
+    Open(&'a dyn Fn(&[u8]) -> Vec<u8>),
+    Text(&'a [u8]),
+    Close,
+}
+
+/// Walks a document; `visit` gets the local names from the root down and what is there, and says whether to go on.
+fn walk(document: &[u8], mut visit: impl FnMut(&[Vec<u8>], Piece<'_>) -> bool) -> Result<(), Malformed> {
+    let mut reader = Reader::from_reader(document);
+    reader.config_mut().check_end_names = true;
+    let mut path: Vec<Vec<u8>> = Vec::new();
+    let mut roots = 0;
+    loop {
+        match reader.read_event().map_err(|_| Malformed)? {
+            Xml::Start(e) => {
+                roots += usize::from(path.is_empty());
+                path.push(e.local_name().as_ref().to_vec());
+                if path.len() > MAX_DEPTH || roots > 1 {
+                    return Err(Malformed);
+                }
+                if !visit(&path, Piece::Open(&|name| attribute(&e, name))) {
+                    return Ok(());
+                }
+            }
+            Xml::Empty(e) => {
+                roots += usize::from(path.is_empty());
+                path.push(e.local_name().as_ref().to_vec());
+                let go_on = visit(&path, Piece::Open(&|name| attribute(&e, name))) && visit(&path, Piece::Close);
+                path.pop();
+                if !go_on {
+                    return Ok(());
+                }
+            }
+            Xml::End(_) => {
+                let go_on = visit(&path, Piece::Close);
+                path.pop().ok_or(Malformed)?;
+                if !go_on {
+                    return Ok(());
+                }
+            }
+            Xml::Text(text) => {
+                if !visit(&path, Piece::Text(&text)) {
+                    return Ok(());
+                }
+            }
+            Xml::CData(text) => {
+                if !visit(&path, Piece::Text(&text)) {
+                    return Ok(());
+                }
+            }
+            Xml::Eof if path.is_empty() && roots == 1 => return Ok(()),
+            Xml::Eof => return Err(Malformed),
+            _ => {}
+        }
+    }
+}
+
+fn attribute(element: &quick_xml::events::BytesStart<'_>, name: &[u8]) -> Vec<u8> {
+    element
+        .attributes()
+        .flatten()
+        .find(|a| a.key.local_name().as_ref().eq_ignore_ascii_case(name))
+        .map(|a| a.value.into_owned())
+        .unwrap_or_default()
+}
+
+/// The document for a line whose state was published by the watcher itself (draft-anil-sipping-bla 5.2): no dialogs.
+#[must_use]
+pub fn empty_dialog_info(entity: &[u8]) -> Vec<u8> {
+    let entity = String::from_utf8_lossy(entity);
+    format!(
+        "<?xml version=\"1.0\"?>\n<dialog-info xmlns=\"urn:ietf:params:xml:ns:dialog-info\" version=\"1\" \
+         state=\"full\" entity=\"{}\"/>\n",
+        quick_xml::escape::escape(entity)
+    )
+    .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(dialogs: &str) -> Vec<u8> {
+        format!("<?xml version=\"1.0\"?><dialog-info version=\"0\" state=\"full\" entity=\"sip:a@b\">{dialogs}</dialog-info>")
+            .into_bytes()
+    }
+
+    #[test]
+    fn dialogs_are_found_with_id_and_state() {
+        let doc = info(
+            "<dialog id=\"d1\"><state>terminated</state></dialog> <x:dialog id='d2'><state event='e'> confirmed </state><local><state>no</state></local></x:dialog><dialog/>",
+        );
+        let found = dialogs(&doc).expect("well-formed");
+        let pairs: Vec<_> = found.iter().map(|d| (&d.id[..], &d.state[..])).collect();
+        assert_eq!(pairs, [(&b"d1"[..], &b"terminated"[..]), (b"d2", b"confirmed"), (b"", b"")]);
+        assert!(!all_terminated(&doc));
+    }
+
+    #[test]
+    fn terminated_means_all_of_them() {
+        assert!(all_terminated(&info("<dialog id=\"a\"><state>terminated</state></dialog>")));
+        assert!(!all_terminated(&info("")));
+        assert!(!all_terminated(b"not xml"));
+    }
+
+    #[test]
+    fn what_is_not_well_formed_is_refused() {
+        for text in ["", "x", "<a>", "<a></b>", "<a/><b/>", "<a><b></a></b>"] {
+            assert_eq!(dialogs(text.as_bytes()), Err(Malformed), "{text}");
+        }
+        let deep = [b"<a>".repeat(MAX_DEPTH + 1), b"</a>".repeat(MAX_DEPTH + 1)].concat();
+        assert_eq!(dialogs(&deep), Err(Malformed));
+    }
+
+    #[test]
+    fn the_first_sphere_is_taken() {
+        let doc = b"<presence xmlns:r='u'><dm:person><r:sphere>work</r:sphere><r:sphere>home</r:sphere></dm:person></presence>";
+        assert_eq!(sphere(doc), Some(b"work".to_vec()));
+        assert_eq!(sphere(b"<presence/>"), None);
+    }
+}

@@ -1,0 +1,75 @@
+//! Refusals: expected outcomes that *are* the SIP reply. And faults: ours or the surroundings'.
+
+use crate::time::Seconds;
+
+/// Why a request is refused. Each value is one final reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The request cannot be understood (RFC 3261 21.4.1).
+    BadRequest,
+    /// An initial PUBLISH without a body (RFC 3903 6, step 5).
+    InvalidRequest,
+    /// SIP-If-Match names no publication (RFC 3903 6, step 3).
+    ConditionFailed,
+    /// Expires is below the minimum (RFC 3261 21.4.17).
+    IntervalTooBrief(Seconds),
+    /// There is no such subscription (RFC 6665 4.2.1.2).
+    NoSubscription,
+    /// No package of that name (RFC 6665 4.2.1.1).
+    BadEvent,
+    /// Memory is exhausted, or the database cannot be written in time: nothing was changed.
+    Unavailable(Seconds),
+    /// A package refused, or something failed that is logged elsewhere.
+    ServerError,
+}
+
+impl Refusal {
+    /// Status code and reason phrase; the phrases are the ones that Kamailio's operators know.
+    #[must_use]
+    pub const fn status(self) -> (u16, &'static str) {
+        match self {
+            Self::BadRequest => (400, "Bad request"),
+            Self::InvalidRequest => (400, "Invalid request"),
+            Self::ConditionFailed => (412, "Conditional request failed"),
+            Self::IntervalTooBrief(_) => (423, "Interval Too Brief"),
+            Self::NoSubscription => (481, "Subscription does not exist"),
+            Self::BadEvent => (489, "Bad Event"),
+            Self::Unavailable(_) => (503, "Service Unavailable"),
+            Self::ServerError => (500, "Server Internal Error"),
+        }
+    }
+
+    /// The header lines that belong to the reply, besides `Allow-Events`, which [`Self::BadEvent`] carries.
+    #[must_use]
+    pub fn headers(self, allow_events: &[u8]) -> Vec<u8> {
+        match self {
+            Self::IntervalTooBrief(Seconds(min)) => format!("Min-Expires: {min}\r\n").into_bytes(),
+            Self::Unavailable(Seconds(after)) => format!("Retry-After: {after}\r\n").into_bytes(),
+            Self::BadEvent => [b"Allow-Events: ", allow_events, b"\r\n"].concat(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The surroundings failed: the database, a package. Logged where it happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault;
+
+/// There is no memory left for what was asked; nothing was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Exhausted;
+
+/// How long a client is asked to wait when the server is short of something.
+pub const RETRY_AFTER: Seconds = Seconds(5);
+
+impl From<Fault> for Refusal {
+    fn from(_: Fault) -> Self {
+        Self::ServerError
+    }
+}
+
+impl From<Exhausted> for Refusal {
+    fn from(_: Exhausted) -> Self {
+        Self::Unavailable(RETRY_AFTER)
+    }
+}

@@ -1,0 +1,121 @@
+//! Watcher information documents (RFC 3858).
+
+use crate::status::Status;
+use quick_xml::escape::escape;
+use std::fmt::Write as _;
+
+/// Whether a document lists all watchers or only those that changed (RFC 3858 4.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extent {
+    /// All watchers.
+    Full,
+    /// Those that changed.
+    Partial,
+}
+
+/// One watcher in a document.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Watcher {
+    /// Unique among the watchers of the document.
+    pub id: Vec<u8>,
+    /// The watcher's URI.
+    pub uri: Vec<u8>,
+    /// Its state.
+    pub status: Status,
+}
+
+impl Watcher {
+    /// A watcher without a subscription, who waits for a decision: the id is made of the URI.
+    #[must_use]
+    pub fn waiting(uri: Vec<u8>) -> Self {
+        Self { id: base64(&uri), uri, status: Status::Waiting }
+    }
+}
+
+/// The document about the watchers of `resource` for `package`.
+#[must_use]
+pub fn document(version: u32, extent: Extent, resource: &[u8], package: &[u8], watchers: &[Watcher]) -> Vec<u8> {
+    let text = |bytes| escape(String::from_utf8_lossy(bytes)).into_owned();
+    let state = match extent {
+        Extent::Full => "full",
+        Extent::Partial => "partial",
+    };
+    let mut out = String::with_capacity(256 + watchers.len() * 160);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        out,
+        "<?xml version=\"1.0\"?>\n<watcherinfo xmlns=\"urn:ietf:params:xml:ns:watcherinfo\" version=\"{version}\" \
+         state=\"{state}\">\n  <watcher-list resource=\"{}\" package=\"{}\"",
+        text(resource),
+        text(package)
+    );
+    if watchers.is_empty() {
+        out.push_str("/>\n");
+    } else {
+        out.push_str(">\n");
+        for watcher in watchers {
+            let _ = writeln!(
+                out,
+                "    <watcher id=\"{}\" event=\"subscribe\" status=\"{}\">{}</watcher>",
+                text(&watcher.id),
+                watcher.status.word(),
+                text(&watcher.uri)
+            );
+        }
+        out.push_str("  </watcher-list>\n");
+    }
+    out.push_str("</watcherinfo>\n");
+    out.into_bytes()
+}
+
+/// RFC 4648 4.
+fn base64(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group = chunk.iter().fold(0u32, |n, &b| n << 8 | u32::from(b)) << (8 * (3 - chunk.len()));
+        for i in 0..4 {
+            out.push(if i <= chunk.len() { DIGITS[(group >> (18 - 6 * i)) as usize & 63] } else { b'=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_watches() {
+        let doc = document(1, Extent::Full, b"sip:a@b", b"presence", &[]);
+        assert_eq!(
+            String::from_utf8_lossy(&doc),
+            "<?xml version=\"1.0\"?>\n<watcherinfo xmlns=\"urn:ietf:params:xml:ns:watcherinfo\" version=\"1\" \
+             state=\"full\">\n  <watcher-list resource=\"sip:a@b\" package=\"presence\"/>\n</watcherinfo>\n"
+        );
+    }
+
+    #[test]
+    fn a_watcher_of_any_length_and_letters_is_listed() {
+        let uri = [b"sip:<&\"'>".to_vec(), vec![b'x'; 70_000]].concat();
+        let doc = document(
+            2,
+            Extent::Partial,
+            b"sip:a@b",
+            b"presence",
+            &[Watcher { id: b"c\"1".to_vec(), uri, status: Status::Pending }],
+        );
+        let doc = String::from_utf8(doc).expect("utf-8");
+        assert!(doc.contains("state=\"partial\""));
+        assert!(doc.contains(
+            "<watcher id=\"c&quot;1\" event=\"subscribe\" status=\"pending\">sip:&lt;&amp;&quot;&apos;&gt;xxx"
+        ));
+    }
+
+    #[test]
+    fn base64_pads() {
+        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+            assert_eq!(base64(plain.as_bytes()), coded.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "shim.h"
+
+/* Constants that bindgen cannot evaluate, or that have another name in another version: src/lib.rs states them. */
+_Static_assert(PARAM_USE_FUNC == 1u << 31, "src/lib.rs: PARAM_USE_FUNC");
+_Static_assert(RET_ARRAY == 1, "src/lib.rs: RPC_ANSWERS_ARRAY");
+
+void *ksr_shm_malloc(size_t size) { return shm_malloc(size); }
+void ksr_shm_free(void *p) { shm_free(p); }
+void *ksr_pkg_malloc(size_t size) { return pkg_malloc(size); }
+void ksr_pkg_free(void *p) { pkg_free(p); }
+
+int ksr_lock_init(gen_lock_t *lock) { return lock_init(lock) != 0; }
+void ksr_lock_get(gen_lock_t *lock) { lock_get(lock); }
+int ksr_lock_try(gen_lock_t *lock) { return lock_try(lock); }
+void ksr_lock_release(gen_lock_t *lock) { lock_release(lock); }
+
+int ksr_log_enabled(int level) { return is_printable(level); }
+void ksr_log(int facility, int level, const char *prefix, const char *text, int len)
+{
+	LOG_FX(facility, level, NULL, prefix, NULL, "%.*s\n", len, text);
+}
+int ksr_default_facility(void) { return DEFAULT_FACILITY; }
+
+int ksr_load_tm(struct tm_binds *tm) { return load_tm_api(tm); }
+int ksr_load_sl(sl_api_t *sl) { return sl_load_api(sl); }
+int ksr_db_has_caps(const db_func_t *dbf, int caps) { return DB_CAPABILITY(*dbf, caps); }
+
+event_t *ksr_parsed_event(struct hdr_field *hdr) { return (event_t *)hdr->parsed; }
+exp_body_t *ksr_parsed_expires(struct hdr_field *hdr) { return (exp_body_t *)hdr->parsed; }
+struct to_body *ksr_parsed_to(struct hdr_field *hdr) { return (struct to_body *)hdr->parsed; }
+contact_body_t *ksr_parsed_contact(struct hdr_field *hdr) { return (contact_body_t *)hdr->parsed; }
+struct cseq_body *ksr_parsed_cseq(struct hdr_field *hdr) { return (struct cseq_body *)hdr->parsed; }
+long ksr_content_length(struct sip_msg *msg) { return get_content_length(msg); }
+int ksr_content_type(struct sip_msg *msg) { return get_content_type(msg); }
+char *ksr_body(struct sip_msg *msg) { return get_body(msg); }
+unsigned int ksr_event_sla(const event_t *event)
+{
+	return event->params.hooks.event_dialog.sla != NULL || event->params.hooks.event_dialog.ma != NULL;
+}
+int ksr_transport(const struct sip_msg *msg) { return msg->rcv.proto; }
+str ksr_tm_request_buffer(struct cell *t)
+{
+	str buffer = {t->uac[0].request.buffer, t->uac[0].request.buffer_len};
+	return buffer;
+}
+int ksr_parse_all_headers(struct sip_msg *msg) { return parse_headers(msg, HDR_EOH_F, 0); }
+
+int ksr_add_reply_headers(struct sip_msg *msg, char *lines, int len)
+{
+	return add_lump_rpl(msg, lines, len, LUMP_RPL_HDR) != NULL;
+}
+
+int ksr_event_route_is_set(int index) { return event_rt.rlist[index] != NULL; }
+void ksr_run_event_route(int index, struct sip_msg *msg) { run_top_route(event_rt.rlist[index], msg, NULL); }
+unsigned int ksr_hash_case(const str *a, const str *b) { return core_case_hash(a, b, 0); }
