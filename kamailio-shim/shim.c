@@ -44,6 +44,8 @@ str ksr_tm_request_buffer(struct cell *t)
 	str buffer = {t->uac[0].request.buffer, t->uac[0].request.buffer_len};
 	return buffer;
 }
+int ksr_tm_reply_status(const struct cell *t) { return t->uas.status; }
+int ksr_tm_is_transaction(const struct cell *t) { return t != NULL && t != T_UNDEFINED; }
 int ksr_parse_all_headers(struct sip_msg *msg) { return parse_headers(msg, HDR_EOH_F, 0); }
 
 int ksr_add_reply_headers(struct sip_msg *msg, char *lines, int len)

@@ -39,6 +39,8 @@ char *ksr_body(struct sip_msg *msg);
 unsigned int ksr_event_sla(const event_t *event);
 int ksr_transport(const struct sip_msg *msg);
 str ksr_tm_request_buffer(struct cell *t);
+int ksr_tm_reply_status(const struct cell *t);
+int ksr_tm_is_transaction(const struct cell *t);
 int ksr_parse_all_headers(struct sip_msg *msg);
 int ksr_add_reply_headers(struct sip_msg *msg, char *lines, int len);
 

@@ -3,6 +3,8 @@
 use crate::msg::Message;
 use crate::str::{Str, borrow, bytes, none};
 use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicU32, Ordering};
+use core::ffi::CStr;
 use kamailio_shim as raw;
 use std::sync::OnceLock;
 
@@ -23,18 +25,48 @@ pub fn bind() -> bool {
         if raw::ksr_load_sl(api.as_mut_ptr()) != 0 {
             return false;
         }
-        API.set(Api(api.assume_init())).is_ok()
+        let api = api.assume_init();
+        let mut counter: raw::sl_cbelem_t = core::mem::zeroed();
+        counter.type_ = raw::SLCB_REPLY_READY as _;
+        counter.cbf = Some(count_reply);
+        api.register_cb.is_some_and(|register| register(&raw mut counter) >= 0) && API.set(Api(api)).is_ok()
+    }
+}
+
+/// Final replies that this process has sent statelessly.
+static STATELESS: AtomicU32 = AtomicU32::new(0);
+
+unsafe extern "C" fn count_reply(_: *mut raw::sl_cbp) {
+    STATELESS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Watches whether somebody answers a request: another module's function may, without saying so.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch(u32);
+
+impl Watch {
+    /// From now on.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(STATELESS.load(Ordering::Relaxed))
+    }
+
+    /// Whether a final reply was sent meanwhile, statelessly or through the request's transaction.
+    #[must_use]
+    pub fn replied(self) -> bool {
+        STATELESS.load(Ordering::Relaxed) != self.0 || crate::tm::reply_status().is_some_and(|code| code >= 200)
     }
 }
 
 /// Sends a final reply with extra header lines (each ended by CRLF; may be empty). False when the host could not.
-pub fn reply(msg: &mut Message<'_>, code: u16, reason: &str, headers: &[u8]) -> bool {
+pub fn reply(msg: &mut Message<'_>, code: u16, reason: &CStr, headers: &[u8]) -> bool {
     debug_assert_eq!(crate::lock::held(), 0, "no reply under a lock");
     let Some(send) = API.get().and_then(|api| api.0.freply) else { return false };
     if !headers.is_empty() && !msg.add_reply_headers(headers) {
         return false;
     }
-    let mut reason = borrow(reason.as_bytes());
+    // With the terminating 0 counted the host uses the text as it is; otherwise it makes a terminated copy.
+    let mut reason = borrow(reason.to_bytes_with_nul());
     // SAFETY: the message is the one that the host is processing; the reason outlives the call.
     unsafe { send(msg.as_ptr(), i32::from(code), &raw mut reason) >= 0 }
 }

@@ -29,6 +29,17 @@ pub fn bind() -> bool {
     }
 }
 
+/// The status of the last reply in the transaction of the request that is being processed; none without one.
+#[must_use]
+pub fn reply_status() -> Option<i32> {
+    let get = API.get().and_then(|api| api.0.t_gett)?;
+    // SAFETY: reads the transaction that the host has set for this process, or its mark for "none".
+    unsafe {
+        let cell = get();
+        (raw::ksr_tm_is_transaction(cell) != 0).then(|| raw::ksr_tm_reply_status(cell))
+    }
+}
+
 /// A request within a dialog. All texts are borrowed for the call only.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {

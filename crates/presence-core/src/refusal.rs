@@ -51,9 +51,14 @@ impl Refusal {
     }
 }
 
-/// The surroundings failed: the database, a package. Logged where it happened.
+/// The surroundings failed. Logged where it happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Fault;
+pub enum Fault {
+    /// A package did.
+    Package,
+    /// The database did, or was busy for too long.
+    Storage,
+}
 
 /// There is no memory left for what was asked; nothing was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,8 +68,11 @@ pub struct Exhausted;
 pub const RETRY_AFTER: Seconds = Seconds(5);
 
 impl From<Fault> for Refusal {
-    fn from(_: Fault) -> Self {
-        Self::ServerError
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Package => Self::ServerError,
+            Fault::Storage => Self::Unavailable(RETRY_AFTER),
+        }
     }
 }
 

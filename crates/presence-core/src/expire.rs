@@ -1,0 +1,32 @@
+//! What runs out: bounded steps, called by a timer.
+
+use crate::host::{Host, Publications, Resource, Subscriptions};
+use crate::server::Server;
+
+/// How many records one step takes.
+pub const STEP: usize = 64;
+
+impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
+    /// Ends a few subscriptions that ran out. False when there are none left.
+    pub fn expire_subscriptions(&mut self) -> bool {
+        let Ok(over) = self.subscriptions.expire(STEP) else { return false };
+        for (token, subscription) in &over {
+            let resource = Resource { uri: &subscription.presentity, package: subscription.package };
+            self.tell(*token, resource);
+            // DIFFERS: the C module does not tell the watchers of watchers (RFC 3857 4.7.1).
+            self.tell_of_watcher(resource, None);
+        }
+        over.len() == STEP
+    }
+
+    /// Removes a few publications that ran out and tells those who watch. False when there are none left.
+    pub fn expire_publications(&mut self) -> bool {
+        let Ok(over) = self.publications.expire(STEP) else { return false };
+        if !self.host.config().delete_without_notify {
+            for (uri, package) in &over {
+                self.fan_out(Resource { uri, package: *package }, None, b"");
+            }
+        }
+        over.len() == STEP
+    }
+}

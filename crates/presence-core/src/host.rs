@@ -1,0 +1,278 @@
+//! What the core asks of its surroundings. In the server these are Kamailio, its packages and its database; in tests
+//! they are plain values and a clock that stands still.
+
+use crate::config::Config;
+use crate::package::{Package, PackageId};
+use crate::refusal::{Fault, Refusal};
+use crate::status::Status;
+use crate::subscription::{Subscription, Texts};
+use crate::time::{Now, Seconds, Timestamp};
+use crate::winfo::{Extent, Watcher};
+use std::rc::Rc;
+
+/// A presentity for one package: what subscriptions and publications belong to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resource<'a> {
+    /// `sip:user@host`.
+    pub uri: &'a [u8],
+    /// The package.
+    pub package: PackageId,
+}
+
+/// Names a place in the book of subscriptions for as long as a NOTIFY is under way: a number that survives the way
+/// through the host and is refused when the place has been given to somebody else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Token(pub u64);
+
+/// Counts the changes of a resource's state, in one run of the server.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Version(pub u32);
+
+/// What the body of a NOTIFY is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Content {
+    /// None: the watcher may not see the state, or there is to be no body.
+    Nothing,
+    /// The state of the resource.
+    State,
+    /// The watchers of the peer package.
+    Watchers(Extent),
+}
+
+/// A NOTIFY that is due: its CSeq is taken, nobody else will send one in this dialog until it has landed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Notice {
+    /// Comes back when it has landed.
+    pub token: Token,
+    /// The subscription as it stood when the CSeq was taken.
+    pub subscription: Subscription,
+    /// How long the subscription still lives.
+    pub left: Seconds,
+    /// What goes into it.
+    pub content: Content,
+}
+
+/// How a NOTIFY left the house.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    /// It is under way; [`crate::server::Server::completed`] will be called.
+    UnderWay,
+    /// The script dropped it.
+    Dropped,
+    /// It could not be sent.
+    Failed,
+}
+
+/// What a watcher may see.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Authorisation {
+    /// The state of its subscriptions.
+    pub status: Status,
+    /// Why.
+    pub reason: Vec<u8>,
+}
+
+impl Authorisation {
+    /// Everything, without a reason.
+    #[must_use]
+    pub const fn active() -> Self {
+        Self { status: Status::Active, reason: Vec::new() }
+    }
+}
+
+/// Who asks to watch what.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// What is watched.
+    pub resource: Resource<'a>,
+    /// User of the watcher.
+    pub watcher_user: &'a [u8],
+    /// Host of the watcher.
+    pub watcher_domain: &'a [u8],
+    /// The dialog, for packages that look at it.
+    pub texts: &'a Texts,
+}
+
+/// The surroundings as such.
+pub trait Host {
+    /// Both clocks.
+    fn now(&self) -> Now;
+    /// 64 random bits that nobody can guess.
+    fn random(&mut self) -> u64;
+    /// The configuration.
+    fn config(&self) -> &Config;
+    /// The registered packages.
+    fn packages(&self) -> Rc<[Package]>;
+
+    /// Sends the one final reply to the request that is being handled. False if it could not be sent.
+    fn reply(&mut self, code: u16, headers: &[u8]) -> bool;
+    /// Lets the package check a PUBLISH or SUBSCRIBE.
+    fn check_request(&mut self, package: PackageId, publish: bool) -> Result<(), Fault>;
+    /// Asks for the authorisation of a watcher: what is stored, or else what the package's rules say.
+    fn authorise(&mut self, request: &Request<'_>) -> Result<Authorisation, Fault>;
+    /// Combines the documents of a resource into one. `gone` is the index of one that has just been removed and is
+    /// shown as such. None if there is nothing to show.
+    fn aggregate(&mut self, resource: Resource<'_>, documents: &[&[u8]], gone: Option<usize>) -> Option<Vec<u8>>;
+    /// Watchers without a subscription who wait for a decision.
+    fn waiting_watchers(&mut self, resource: Resource<'_>) -> Result<Vec<Watcher>, Fault>;
+    /// Sends a NOTIFY with this document as its body; the package may still adapt it to the watcher.
+    fn send(&mut self, notice: &Notice, body: &[u8]) -> Sent;
+    /// A unique text for a row (`ruid`).
+    fn row_id(&mut self) -> Vec<u8>;
+    /// The `priority` of a new publication.
+    fn priority(&mut self) -> i32;
+}
+
+/// What a SUBSCRIBE in a dialog changes.
+#[derive(Clone, Copy, Debug)]
+pub struct Renewal<'a> {
+    /// CSeq of the request.
+    pub remote_cseq: u32,
+    /// The new end.
+    pub expires: Timestamp,
+    /// The new Contact.
+    pub contact: &'a [u8],
+}
+
+/// Why a change in a dialog did not happen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rejected {
+    /// There is no such subscription (any more).
+    Unknown,
+    /// A SUBSCRIBE with this CSeq or a higher one was handled already.
+    OldCseq,
+    /// Something failed.
+    Refused(Refusal),
+}
+
+impl From<Fault> for Rejected {
+    fn from(fault: Fault) -> Self {
+        Self::Refused(fault.into())
+    }
+}
+
+/// Why a NOTIFY is not under way any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Landing {
+    /// A final reply, or the lack of one (408).
+    Answered(u16),
+    /// The script dropped it: it is not sent again.
+    Dropped,
+    /// It could not be sent: it is tried again a few times, later and later.
+    Failed,
+}
+
+/// What has to be known to prepare a NOTIFY that is owed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Due {
+    /// Where the watcher is reached.
+    pub contact: Vec<u8>,
+    /// Whether it gets the state of a resource.
+    pub sees_state: bool,
+    /// Whether it had a NOTIFY before.
+    pub saw_before: bool,
+}
+
+/// The book of subscriptions.
+///
+/// Every NOTIFY starts as a [`Notice`] that the book gives out, at most one at a time for each dialog, with the CSeq
+/// and the state version taken in one step: so a higher CSeq never carries an older state.
+pub trait Subscriptions {
+    /// The subscription of a dialog.
+    fn find(&mut self, dialog: crate::dialog::DialogId<'_>) -> Result<Option<Subscription>, Fault>;
+    /// Enters a new subscription. A NOTIFY is owed to it, which [`Self::owed`] gives out after the reply.
+    fn open(&mut self, subscription: &Subscription) -> Result<Token, Refusal>;
+    /// Takes a subscription that is over before it was entered: one last NOTIFY is owed.
+    fn fetch(&mut self, subscription: &Subscription) -> Result<Token, Refusal>;
+    /// Changes a subscription as a SUBSCRIBE in its dialog asks. A NOTIFY is owed.
+    fn renew(&mut self, dialog: crate::dialog::DialogId<'_>, renewal: &Renewal<'_>) -> Result<Token, Rejected>;
+    /// Ends a subscription. One last NOTIFY is owed, with the state if the watcher may see it.
+    fn close(&mut self, dialog: crate::dialog::DialogId<'_>, renewal: &Renewal<'_>) -> Result<Token, Rejected>;
+    /// Forgets a subscription whose watcher is gone: no NOTIFY is owed. False if there was none.
+    fn forget(&mut self, dialog: crate::dialog::DialogId<'_>) -> Result<bool, Fault>;
+
+    /// The current version of a resource's state.
+    fn version(&mut self, resource: Resource<'_>) -> Version;
+    /// The state of a resource changed. Gives the new version if somebody may have to be told by this process.
+    fn changed(&mut self, resource: Resource<'_>) -> Result<Option<Version>, Fault>;
+    /// The next few NOTIFYs about a change, until there are none. `except` is a Contact that is not told.
+    fn claim(&mut self, resource: Resource<'_>, version: Version, except: &[u8], out: &mut Vec<Notice>) -> Result<(), Fault>;
+    /// What is needed for the NOTIFY that is owed to one subscription; none if nothing is, or one is under way.
+    fn due(&mut self, token: Token) -> Option<Due>;
+    /// The NOTIFY that is owed to one subscription, with a state of at least this version; none if it had one since,
+    /// or one is under way (then it follows when that has landed).
+    fn owed(&mut self, token: Token, version: Version) -> Result<Option<Notice>, Fault>;
+    /// A NOTIFY has landed. Says whether another one is due in its dialog.
+    fn landed(&mut self, token: Token, landing: Landing) -> Result<bool, Fault>;
+    /// The subscription behind a token, while it lasts.
+    fn of_token(&mut self, token: Token) -> Option<Subscription>;
+
+    /// Those who watch a resource.
+    fn watchers(&mut self, resource: Resource<'_>) -> Result<Vec<Watcher>, Fault>;
+    /// Ends up to `budget` subscriptions that ran out: one last NOTIFY, without a body, is owed to each.
+    fn expire(&mut self, budget: usize) -> Result<Vec<(Token, Subscription)>, Fault>;
+    /// Dialogs whose NOTIFY was not answered in time and who have another one due.
+    fn overdue(&mut self, budget: usize) -> Vec<Token>;
+    /// A watcher's authorisation changed: all its subscriptions to the resource. A NOTIFY is owed to each.
+    fn set_status(&mut self, request: &Request<'_>, status: &Authorisation) -> Result<Vec<Token>, Fault>;
+
+    /// The document for those who are being told of a version: kept while the version stands.
+    fn cached(&mut self, resource: Resource<'_>, version: Version, steady: bool) -> Option<Vec<u8>>;
+    /// Keeps a document, if there is room. A document that is not `steady` is for those who saw what was before.
+    fn cache(&mut self, resource: Resource<'_>, version: Version, steady_until: Option<Timestamp>, body: &[u8]);
+}
+
+/// A publication.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Publication {
+    /// The entity-tag.
+    pub etag: Vec<u8>,
+    /// The document.
+    pub body: Vec<u8>,
+    /// Who published it, for shared lines; may be empty.
+    pub sender: Vec<u8>,
+    /// When it ends.
+    pub expires: Timestamp,
+    /// When it came.
+    pub received: Timestamp,
+    /// Its place among others, with `retrieve_order`.
+    pub priority: i32,
+    /// The row's own name.
+    pub row_id: Vec<u8>,
+}
+
+/// A change of a publication.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// The tag from now on.
+    pub etag: &'a [u8],
+    /// The new document; none keeps the old one.
+    pub body: Option<&'a [u8]>,
+    /// The new sender; none keeps the old one.
+    pub sender: Option<&'a [u8]>,
+    /// The new end.
+    pub expires: Timestamp,
+    /// When the change came.
+    pub received: Timestamp,
+    /// The new place.
+    pub priority: i32,
+}
+
+/// The shelf of publications.
+pub trait Publications {
+    /// Puts a new publication there. `replace`: instead of one with the same tag. `dialog`: instead of one about the
+    /// same dialog (the `id` of its first dialog element).
+    fn insert(&mut self, resource: Resource<'_>, publication: &Publication, replace: bool, dialog: &[u8]) -> Result<(), Refusal>;
+    /// Changes the publication with this tag; [`Refusal::ConditionFailed`] if there is none.
+    fn modify(&mut self, resource: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<(), Refusal>;
+    /// Takes the publication with this tag away; [`Refusal::ConditionFailed`] if there is none.
+    fn remove(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Publication, Refusal>;
+    /// The publication with this tag.
+    fn get(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Option<Publication>, Fault>;
+    /// The publications of a resource that are shown, in the order in which they are combined.
+    fn all(&mut self, resource: Resource<'_>) -> Result<Vec<Publication>, Fault>;
+    /// Takes up to `budget` publications away that ran out.
+    fn expire(&mut self, budget: usize) -> Result<Vec<(Vec<u8>, PackageId)>, Fault>;
+    /// Whether nobody but this server writes publications, so that a document may be kept.
+    fn is_exclusive(&self) -> bool;
+}

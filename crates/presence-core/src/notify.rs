@@ -1,0 +1,252 @@
+//! NOTIFY: who is told what, and what follows from the answer (RFC 6665 4.2.2).
+
+use crate::body::empty_dialog_info;
+use crate::host::{
+    Authorisation, Content, Host, Landing, Notice, Publication, Publications, Request, Resource, Sent, Subscriptions, Token, Version,
+};
+use crate::package::{Family, Package, PackageId};
+use crate::refusal::Fault;
+use crate::server::Server;
+use crate::status::Status;
+use crate::subscription::{Field, Subscription};
+use crate::time::Timestamp;
+use crate::winfo::{self, Extent, Watcher};
+
+/// How many NOTIFYs of one dialog may fail to leave, one after the other, before the rest is left to the timer.
+const UNSENT_IN_A_ROW: usize = 4;
+
+/// A document, and the version of the state that it shows at least.
+struct Document {
+    version: Version,
+    body: Option<Vec<u8>>,
+}
+
+/// What is known of the watchers, for watcher information documents.
+struct WatcherList {
+    changed: Option<Watcher>,
+    all: Option<Vec<Watcher>>,
+}
+
+impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
+    /// Sends the NOTIFY that is owed to a subscription, if it still is and none is under way.
+    pub fn tell(&mut self, token: Token, resource: Resource<'_>) {
+        for _ in 0..UNSENT_IN_A_ROW {
+            let Some(due) = self.subscriptions.due(token) else { return };
+            let document = if due.sees_state {
+                match self.document(resource, &due.contact, due.saw_before) {
+                    Ok(document) => document,
+                    // Logged by the shelf. The NOTIFY stays owed: the timer tries again.
+                    Err(_) => return,
+                }
+            } else {
+                Document { version: self.subscriptions.version(resource), body: None }
+            };
+            let Ok(Some(notice)) = self.subscriptions.owed(token, document.version) else { return };
+            let mut watchers = WatcherList { changed: None, all: None };
+            if !self.send(&notice, document.body.as_deref(), &mut watchers) {
+                return;
+            }
+        }
+    }
+
+    /// The state of a resource changed: tells everybody. `gone` is a publication that was just removed.
+    pub(crate) fn fan_out(&mut self, resource: Resource<'_>, gone: Option<&Publication>, except: &[u8]) {
+        if !matches!(self.subscriptions.changed(resource), Ok(Some(_))) {
+            return;
+        }
+        let document = match gone {
+            Some(gone) => self.document_after(resource, gone),
+            None => self.document(resource, b"", false),
+        };
+        let Ok(document) = document else { return };
+        self.tell_all(resource, &document, except, None);
+    }
+
+    /// The watchers of a resource changed: tells those who watch them. `changed` is the one that did; none for one
+    /// that left.
+    pub(crate) fn tell_of_watcher(&mut self, watched: Resource<'_>, changed: Option<&Subscription>) {
+        let Some(resource) = self.watcher_info(watched) else { return };
+        let Ok(Some(version)) = self.subscriptions.changed(resource) else { return };
+        self.tell_all(resource, &Document { version, body: None }, b"", changed.map(Watcher::of));
+    }
+
+    fn tell_all(&mut self, resource: Resource<'_>, document: &Document, except: &[u8], changed: Option<Watcher>) {
+        let mut watchers = WatcherList { changed, all: None };
+        let mut batch = Vec::new();
+        loop {
+            batch.clear();
+            if self.subscriptions.claim(resource, document.version, except, &mut batch).is_err() || batch.is_empty() {
+                return;
+            }
+            for notice in batch.drain(..) {
+                if self.send(&notice, document.body.as_deref(), &mut watchers) {
+                    self.tell(notice.token, resource);
+                }
+            }
+        }
+    }
+
+    /// Sends one NOTIFY. True if it did not leave and another one is due in its dialog.
+    fn send(&mut self, notice: &Notice, state: Option<&[u8]>, watchers: &mut WatcherList) -> bool {
+        let subscription = &notice.subscription;
+        let resource = Resource { uri: &subscription.presentity, package: subscription.package };
+        let list;
+        let body = match notice.content {
+            Content::Nothing => &[][..],
+            Content::State => state.unwrap_or_default(),
+            Content::Watchers(extent) => match self.watcher_document(resource, subscription.version, extent, watchers) {
+                Ok(document) => {
+                    list = document;
+                    &list[..]
+                }
+                Err(_) => &[],
+            },
+        };
+        match self.host.send(notice, body) {
+            Sent::UnderWay => false,
+            Sent::Dropped => self.subscriptions.landed(notice.token, Landing::Dropped).unwrap_or(false),
+            Sent::Failed => self.subscriptions.landed(notice.token, Landing::Failed).unwrap_or(false),
+        }
+    }
+
+    fn watcher_document(
+        &mut self,
+        resource: Resource<'_>,
+        version: u32,
+        extent: Extent,
+        list: &mut WatcherList,
+    ) -> Result<Vec<u8>, Fault> {
+        let packages = self.host.packages();
+        let package = packages.get(usize::from(resource.package.0)).and_then(|p| p.peer).ok_or(Fault::Package)?;
+        let watched = Resource { uri: resource.uri, package };
+        let package = packages.get(usize::from(package.0)).map(|p| p.name.as_slice()).unwrap_or_default();
+        if let (Extent::Partial, Some(changed)) = (extent, &list.changed) {
+            return Ok(winfo::document(version, extent, resource.uri, package, core::slice::from_ref(changed)));
+        }
+        if list.all.is_none() {
+            let mut all = self.subscriptions.watchers(watched)?;
+            for waiting in self.host.waiting_watchers(watched)? {
+                if !all.iter().any(|w| w.uri == waiting.uri) {
+                    all.push(waiting);
+                }
+            }
+            list.all = Some(all);
+        }
+        let all = list.all.as_deref().unwrap_or_default();
+        Ok(winfo::document(version, Extent::Full, resource.uri, package, all))
+    }
+
+    /// The document of a resource as it stands. `transitional`: or, while the version stands, the one that those are
+    /// told who saw what was before. `contact` matters to shared lines: a watcher is not shown its own state.
+    fn document(&mut self, resource: Resource<'_>, contact: &[u8], transitional: bool) -> Result<Document, Fault> {
+        let version = self.subscriptions.version(resource);
+        let packages = self.host.packages();
+        let package = packages.get(usize::from(resource.package.0)).filter(|p| !p.is_winfo());
+        let Some(&Package { aggregates, family, .. }) = package else { return Ok(Document { version, body: None }) };
+        if aggregates {
+            let steady = !transitional;
+            if let Some(body) = self.subscriptions.cached(resource, version, steady) {
+                return Ok(Document { version, body: Some(body) });
+            }
+        }
+        let publications = self.publications.all(resource)?;
+        let body = if aggregates {
+            self.aggregate(resource, &publications, None)
+        } else {
+            publications.last().map(|last| match family {
+                Family::SharedLine if is_own(&last.sender, contact) => empty_dialog_info(resource.uri),
+                _ => last.body.clone(),
+            })
+        };
+        if let (true, true, Some(body)) = (aggregates, self.publications.is_exclusive(), &body) {
+            let until = publications.iter().map(|p| p.expires).min().unwrap_or(Timestamp(u32::MAX));
+            self.subscriptions.cache(resource, version, Some(until), body);
+        }
+        Ok(Document { version, body })
+    }
+
+    /// The document for those who saw a publication that was just removed: it is shown as gone.
+    fn document_after(&mut self, resource: Resource<'_>, gone: &Publication) -> Result<Document, Fault> {
+        if !self.host.packages().get(usize::from(resource.package.0)).is_some_and(|p| p.aggregates) {
+            return self.document(resource, b"", false);
+        }
+        let version = self.subscriptions.version(resource);
+        let mut publications = self.publications.all(resource)?;
+        let place = publications.partition_point(|p| p.received < gone.received);
+        publications.insert(place, gone.clone());
+        let body = self.aggregate(resource, &publications, Some(place));
+        if let Some(body) = &body {
+            self.subscriptions.cache(resource, version, None, body);
+        }
+        Ok(Document { version, body })
+    }
+
+    fn aggregate(&mut self, resource: Resource<'_>, of: &[Publication], gone: Option<usize>) -> Option<Vec<u8>> {
+        let documents: Vec<&[u8]> = of.iter().map(|p| p.body.as_slice()).collect();
+        self.host.aggregate(resource, &documents, gone)
+    }
+
+    /// A NOTIFY was answered, or nobody did (408). `give_up`: the script wants the subscription removed.
+    pub fn completed(&mut self, token: Token, code: u16, give_up: bool) {
+        let Some(subscription) = self.subscriptions.of_token(token) else { return };
+        let resource = Resource { uri: &subscription.presentity, package: subscription.package };
+        let over = match code {
+            404 | 481 => true,
+            408 => self.host.config().remove_on_timeout && subscription.status != Status::Terminated,
+            _ => false,
+        };
+        if (over || give_up) && self.subscriptions.forget(subscription.texts.dialog()).unwrap_or(false) {
+            // DIFFERS: the C module does not tell the watchers of watchers (RFC 3857 4.7.1).
+            self.tell_of_watcher(resource, None);
+        }
+        if self.subscriptions.landed(token, Landing::Answered(code)).unwrap_or(false) {
+            self.tell(token, resource);
+        }
+    }
+
+    /// Goes on with dialogs whose last NOTIFY was not answered in time (`notify_hold_time`).
+    pub fn go_on_with_overdue(&mut self, budget: usize) {
+        for token in self.subscriptions.overdue(budget) {
+            if let Some(subscription) = self.subscriptions.of_token(token) {
+                self.tell(token, Resource { uri: &subscription.presentity, package: subscription.package });
+            }
+        }
+    }
+
+    /// The document of a resource, as a watcher with this Contact would get it.
+    pub fn show(&mut self, resource: Resource<'_>, contact: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        Ok(self.document(resource, contact, false)?.body)
+    }
+
+    /// A watcher's authorisation changed: tells it, and those who watch the watchers.
+    pub fn authorisation_changed(&mut self, request: &Request<'_>, to: &Authorisation) {
+        let Ok(tokens) = self.subscriptions.set_status(request, to) else { return };
+        for token in tokens {
+            let subscription = self.subscriptions.of_token(token);
+            self.tell(token, request.resource);
+            self.tell_of_watcher(request.resource, subscription.as_ref());
+        }
+    }
+
+    /// Tells everybody again: the state was changed behind the server's back (`pres_refresh_watchers`).
+    pub fn refresh(&mut self, uri: &[u8], package: PackageId) {
+        self.fan_out(Resource { uri, package }, None, b"");
+    }
+}
+
+/// Whether a shared line's last publication came from this watcher.
+fn is_own(sender: &[u8], contact: &[u8]) -> bool {
+    !sender.is_empty() && sender == contact
+}
+
+impl Watcher {
+    /// The watcher of a subscription.
+    #[must_use]
+    pub fn of(subscription: &Subscription) -> Self {
+        Self {
+            id: subscription.text(Field::CallId).to_vec(),
+            uri: crate::uri::sip_uri(subscription.text(Field::WatcherUser), subscription.text(Field::WatcherDomain)),
+            status: subscription.status,
+        }
+    }
+}

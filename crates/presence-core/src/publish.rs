@@ -1,0 +1,186 @@
+//! PUBLISH (RFC 3903 6). One door for requests, for other modules and for peers.
+
+use crate::body;
+use crate::etag::EntityTag;
+use crate::host::{Change, Host, Publication, Publications, Resource, Subscriptions};
+use crate::package::{Family, Package};
+use crate::refusal::Refusal;
+use crate::render;
+use crate::server::{Server, find_package};
+use crate::subscribe::Party;
+use crate::time::{Seconds, Timestamp};
+use crate::uri::sip_uri;
+
+/// A PUBLISH, taken apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Publish<'a> {
+    /// The Event header field.
+    pub event: Option<&'a [u8]>,
+    /// The Expires header field.
+    pub expires: Option<Seconds>,
+    /// The Request-URI; none if it cannot be parsed.
+    pub request_uri: Option<Party<'a>>,
+    /// SIP-If-Match.
+    pub if_match: Option<&'a [u8]>,
+    /// The body; empty if there is none.
+    pub body: &'a [u8],
+    /// The URI that the script names as the sender, for shared lines.
+    pub sender: Option<&'a [u8]>,
+}
+
+/// A publication on its way in, from whichever door.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// Where it belongs.
+    pub resource: Resource<'a>,
+    /// The tag of the publication that it changes; none for a new one.
+    pub old_etag: Option<&'a [u8]>,
+    /// The tag that a new one shall have; none for a made one.
+    pub given_etag: Option<&'a [u8]>,
+    /// The document; empty if there is none.
+    pub body: &'a [u8],
+    /// The sender, for shared lines.
+    pub sender: Option<&'a [u8]>,
+    /// How long; zero removes; none for ever.
+    pub lifetime: Option<Seconds>,
+    /// A new one takes the place of one with the same tag.
+    pub replace: bool,
+}
+
+impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
+    /// Handles a PUBLISH. A refusal still has to be sent; otherwise the reply and the NOTIFYs have been.
+    pub fn publish(&mut self, request: &Publish<'_>) -> Result<(), Refusal> {
+        let packages = self.host.packages();
+        let (package, _) = find_package(&packages, request.event)?;
+        let max = self.host.config().max_expires;
+        let lifetime = request.expires.unwrap_or(Seconds(package.default_expires)).min(max);
+        let uri = request.request_uri.ok_or(Refusal::BadRequest)?;
+        if request.body.is_empty() && request.if_match.is_none() {
+            return Err(Refusal::InvalidRequest);
+        }
+        self.host.check_request(package.id, true)?;
+        let uri = sip_uri(uri.user, uri.host);
+        let resource = Resource { uri: &uri, package: package.id };
+        let incoming = Incoming {
+            resource,
+            old_etag: request.if_match.map(crate::etag::from_header),
+            given_etag: None,
+            body: request.body,
+            sender: request.sender,
+            lifetime: Some(lifetime),
+            replace: false,
+        };
+        self.take_in(&incoming, package, true)
+    }
+
+    /// A publication without a SIP request: from another module, or hard state.
+    pub fn put(&mut self, incoming: &Incoming<'_>) -> Result<(), Refusal> {
+        let packages = self.host.packages();
+        let package = packages.get(usize::from(incoming.resource.package.0)).ok_or(Refusal::BadEvent)?;
+        self.take_in(incoming, package, false)
+    }
+
+    fn take_in(&mut self, incoming: &Incoming<'_>, package: &Package, reply: bool) -> Result<(), Refusal> {
+        match (incoming.old_etag, incoming.lifetime) {
+            (None, _) => self.add(incoming, package, reply),
+            (Some(etag), Some(Seconds(0))) => self.remove(incoming, etag, reply),
+            (Some(etag), _) => self.change(incoming, package, etag, reply),
+        }
+    }
+
+    fn add(&mut self, incoming: &Incoming<'_>, package: &Package, reply: bool) -> Result<(), Refusal> {
+        let now = self.host.now().unix;
+        let etag = match incoming.given_etag {
+            Some(etag) => etag.to_vec(),
+            None => EntityTag::first(self.host.random()).0,
+        };
+        let lifetime = incoming.lifetime;
+        if lifetime == Some(Seconds(0)) {
+            // Over before it began: nothing to keep, nobody to tell.
+            self.confirm(reply, Seconds(0), &etag);
+            return Ok(());
+        }
+        let publication = Publication {
+            etag,
+            body: incoming.body.to_vec(),
+            sender: incoming.sender.unwrap_or_default().to_vec(),
+            expires: end(now, lifetime),
+            received: now,
+            priority: self.host.priority(),
+            row_id: self.host.row_id(),
+        };
+        let dialog = if package.family == Family::Dialog { first_dialog(incoming.body) } else { Vec::new() };
+        let replace = incoming.replace || lifetime.is_none();
+        self.publications.insert(incoming.resource, &publication, replace, &dialog)?;
+        self.confirm(reply, lifetime.unwrap_or_default(), &publication.etag);
+        self.fan_out(incoming.resource, None, &publication.sender);
+        Ok(())
+    }
+
+    fn remove(&mut self, incoming: &Incoming<'_>, etag: &[u8], reply: bool) -> Result<(), Refusal> {
+        let gone = self.publications.remove(incoming.resource, etag)?;
+        self.confirm(reply, Seconds(0), etag);
+        self.fan_out(incoming.resource, Some(&gone), incoming.sender.unwrap_or_default());
+        Ok(())
+    }
+
+    fn change(&mut self, incoming: &Incoming<'_>, package: &Package, etag: &[u8], reply: bool) -> Result<(), Refusal> {
+        let now = self.host.now().unix;
+        let lifetime = incoming.lifetime;
+        let mut body = (!incoming.body.is_empty()).then_some(incoming.body);
+        if matches!(package.family, Family::Dialog | Family::SharedLine) {
+            let old = self.publications.get(incoming.resource, etag)?.ok_or(Refusal::ConditionFailed)?;
+            if package.family == Family::SharedLine && keeps_line(&old, incoming) {
+                // Another appearance of the line has a dialog there: accepted, and not shown (draft-anil-sipping-bla).
+                self.confirm(reply, lifetime.unwrap_or_default(), etag);
+                return Ok(());
+            }
+            if package.family == Family::Dialog && body::all_terminated(&old.body) {
+                // What is over stays over: a late update is accepted, and not shown.
+                body = None;
+            }
+        }
+        let new_etag = if package.keeps_etag { etag.to_vec() } else { EntityTag::next(etag, self.host.random()).0 };
+        let change = Change {
+            etag: &new_etag,
+            body,
+            sender: incoming.sender,
+            expires: end(now, lifetime),
+            received: now,
+            priority: self.host.priority(),
+        };
+        self.publications.modify(incoming.resource, etag, &change)?;
+        self.confirm(reply, lifetime.unwrap_or_default(), &new_etag);
+        // DIFFERS: the C module tells every watcher of a mere refresh; the state is the same (RFC 3903 6, step 6).
+        if body.is_some() {
+            self.fan_out(incoming.resource, None, incoming.sender.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    fn confirm(&mut self, reply: bool, lifetime: Seconds, etag: &[u8]) {
+        if reply {
+            let shown = lifetime.0.saturating_sub(self.host.config().expires_offset.0);
+            self.host.reply(200, &render::publish_reply(shown, etag));
+        }
+    }
+}
+
+fn end(now: Timestamp, lifetime: Option<Seconds>) -> Timestamp {
+    lifetime.map_or(FOREVER, |lifetime| now + lifetime)
+}
+
+/// The end of hard state, which has none; -1 in the table.
+pub const FOREVER: Timestamp = Timestamp(u32::MAX);
+
+/// The id of the document's first dialog; empty if it has none.
+fn first_dialog(document: &[u8]) -> Vec<u8> {
+    body::dialogs(document).ok().and_then(|d| d.into_iter().next()).map(|d| d.id).unwrap_or_default()
+}
+
+/// Whether a shared line keeps its document: it shows a dialog, the new one shows none, and comes from somebody else.
+fn keeps_line(old: &Publication, incoming: &Incoming<'_>) -> bool {
+    let has_dialog = |document: &[u8]| body::dialogs(document).is_ok_and(|d| !d.is_empty());
+    let other = incoming.sender.is_some_and(|sender| sender != old.sender);
+    other && !has_dialog(incoming.body) && has_dialog(&old.body)
+}

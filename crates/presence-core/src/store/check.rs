@@ -1,0 +1,140 @@
+//! Whether everything hangs together: for tests, and for an operator who wants to know.
+
+use super::chain::Chain;
+use super::records::{Dirty, Place, Queue, Stage, Watch};
+use super::shard::Shard;
+use super::slab::NIL;
+use super::{Handle, Store};
+use crate::host::Token;
+use allocator_api2::alloc::Allocator;
+use lock_api::RawMutex;
+
+/// What there is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Census {
+    /// Open subscriptions.
+    pub subscriptions: u64,
+    /// Subscriptions that wait for the end of their last NOTIFY.
+    pub leaving: u64,
+    /// NOTIFYs under way or held.
+    pub queued: u64,
+    /// Entries of the dialog index.
+    pub dialogs: u64,
+    /// Resources.
+    pub resources: u64,
+    /// Publications.
+    pub publications: u64,
+    /// Rows that are behind.
+    pub rows_behind: u64,
+    /// Parts that could not be looked at.
+    pub skipped: u64,
+}
+
+impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
+    /// Counts what there is and checks every link. Takes the locks one after the other, each for as long as its part
+    /// takes: for tests.
+    pub fn check(&self) -> Result<Census, &'static str> {
+        let mut census = Census::default();
+        for part in self.shards.iter() {
+            match part.try_with(200, |shard| check_shard(shard)) {
+                Some(counted) => add(&mut census, &counted?),
+                None => census.skipped += 1,
+            }
+        }
+        for part in self.dialogs.iter() {
+            let places = part.try_with(200, |d| d.index.iter().collect::<Vec<_>>());
+            let Some(places) = places else {
+                census.skipped += 1;
+                continue;
+            };
+            census.dialogs += places.len() as u64;
+            for (hash, place) in places {
+                let handle = Handle::of(Token(place));
+                let found = self.shards.get(handle.shard).and_then(|part| {
+                    part.try_with(200, |shard| shard.live(handle.slot, handle.generation).map(|s| s.dialog == hash))
+                });
+                if found == Some(Some(false)) || found == Some(None) {
+                    return Err("the dialog index names a slot that is another's");
+                }
+            }
+        }
+        if census.skipped == 0 && census.dialogs != census.subscriptions {
+            return Err("the dialog index and the subscriptions differ");
+        }
+        Ok(census)
+    }
+}
+
+fn add(to: &mut Census, from: &Census) {
+    to.subscriptions += from.subscriptions;
+    to.leaving += from.leaving;
+    to.queued += from.queued;
+    to.resources += from.resources;
+    to.publications += from.publications;
+    to.rows_behind += from.rows_behind;
+}
+
+fn check_shard<A: Allocator + Clone>(shard: &Shard<A>) -> Result<Census, &'static str> {
+    let mut census = Census::default();
+    for index in 0..shard.slots.used() {
+        match shard.slots.at(index).stage {
+            Stage::Vacant => {}
+            Stage::Open => census.subscriptions += 1,
+            Stage::Last(_) => census.leaving += 1,
+        }
+    }
+    let (mut listed, mut users, mut placed) = (0, 0, 0);
+    for (_, number) in shard.index.iter() {
+        let resource = shard.resources.at(number);
+        census.resources += 1;
+        users += u64::from(resource.users);
+        let watchers = length::<Watch, _, _>(&shard.slots, resource.watchers)?;
+        if watchers != u64::from(resource.watcher_count) {
+            return Err("the number of watchers is wrong");
+        }
+        listed += watchers;
+        let publications = length::<Place, _, _>(&shard.shelf, resource.publications)?;
+        if publications != u64::from(resource.publication_count) {
+            return Err("the number of publications is wrong");
+        }
+        placed += publications;
+        if resource.is_idle() {
+            return Err("an idle resource was kept");
+        }
+    }
+    if listed != census.subscriptions || users != census.subscriptions + census.leaving {
+        return Err("resources and subscriptions differ");
+    }
+    if placed != u64::from(shard.shelf.live()) || u64::from(shard.resources.live()) != census.resources {
+        return Err("a record was lost");
+    }
+    if u64::from(shard.slots.live()) != census.subscriptions + census.leaving {
+        return Err("a slot was lost");
+    }
+    if u64::from(shard.timers.check(&shard.slots)?) != census.subscriptions {
+        return Err("the wheel and the subscriptions differ");
+    }
+    if u64::from(shard.shelf_timers.check(&shard.shelf)?) != placed {
+        return Err("the wheel and the publications differ");
+    }
+    census.publications = placed;
+    census.queued = length::<Queue, _, _>(&shard.slots, shard.queue)?;
+    census.rows_behind = length::<Dirty, _, _>(&shard.slots, shard.dirty)?;
+    Ok(census)
+}
+
+fn length<C: Chain<T>, T: super::slab::Record, A: Allocator + Clone>(
+    slab: &super::slab::Slab<T, A>,
+    ends: super::chain::Ends,
+) -> Result<u64, &'static str> {
+    let (mut count, mut prev, mut at) = (0, NIL, ends.first);
+    while at != NIL {
+        let links = C::peek(slab.at(at));
+        if links.prev != prev || count > u64::from(slab.used()) {
+            return Err("a list is broken");
+        }
+        count += 1;
+        (prev, at) = (at, links.next);
+    }
+    if ends.last == prev { Ok(count) } else { Err("a list has another end") }
+}

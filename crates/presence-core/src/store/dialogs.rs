@@ -1,0 +1,46 @@
+//! From a dialog to its subscription, whatever resource that belongs to.
+//!
+//! An entry is the keyed hash of the dialog and the place of the slot. The strings are compared afterwards, under the
+//! lock of the shard that has the slot.
+
+use super::index::{Index, Table};
+use allocator_api2::alloc::Allocator;
+
+/// The dialogs of one part.
+#[derive(Debug)]
+pub struct Dialogs<A: Allocator> {
+    pub index: Index<u64, A>,
+}
+
+/// How many places one hash may have: more than one only if hashes collide.
+pub const CANDIDATES: usize = 4;
+
+impl<A: Allocator + Clone> Dialogs<A> {
+    /// None.
+    pub fn new(alloc: &A) -> Self {
+        Self { index: Index::new(alloc) }
+    }
+
+    /// Puts a dialog in, or says which capacity is missing. Takes a bigger table; returns what is left over.
+    pub fn insert(&mut self, hash: u64, place: u64, table: Option<Table<u64, A>>) -> (Option<Table<u64, A>>, Result<(), usize>) {
+        let left_over = table.map(|t| self.index.take_in(t));
+        match self.index.lack() {
+            Some(room) => (left_over, Err(room)),
+            None => {
+                self.index.insert(hash, place);
+                (left_over, Ok(()))
+            }
+        }
+    }
+
+    /// The places under a hash.
+    pub fn places(&self, hash: u64) -> ([u64; CANDIDATES], usize) {
+        let (mut places, mut count) = ([0; CANDIDATES], 0);
+        self.index.find(hash, |place| {
+            places[count] = place;
+            count += 1;
+            count == CANDIDATES
+        });
+        (places, count)
+    }
+}

@@ -1,0 +1,92 @@
+//! From a hash to a number: hashbrown's table, which grows by moving to one that was made beforehand.
+
+use crate::refusal::Exhausted;
+use allocator_api2::alloc::Allocator;
+use hashbrown::HashTable;
+
+#[derive(Clone, Copy, Debug)]
+struct Entry<V> {
+    /// Kept, so that moving an entry needs no strings.
+    hash: u64,
+    value: V,
+}
+
+/// The index.
+#[derive(Debug)]
+pub struct Index<V, A: Allocator> {
+    table: HashTable<Entry<V>, A>,
+    /// Capacity of the table when it was empty (tombstones take from it).
+    room: usize,
+}
+
+/// A bigger table, or what is left of a smaller one.
+#[derive(Debug)]
+pub struct Table<V, A: Allocator>(HashTable<Entry<V>, A>);
+
+const SMALLEST: usize = 14;
+
+impl<V: Copy + Eq, A: Allocator + Clone> Index<V, A> {
+    /// An empty index; it holds no memory yet.
+    pub fn new(alloc: &A) -> Self {
+        Self { table: HashTable::new_in(alloc.clone()), room: 0 }
+    }
+
+    /// The capacity that is missing for one more entry; nothing if there is room.
+    pub fn lack(&self) -> Option<usize> {
+        let len = self.table.len();
+        if len < self.table.capacity() {
+            return None;
+        }
+        // Full of tombstones rather than of entries: the same size again will do.
+        let crowded = len * 3 > self.room * 2;
+        Some(if crowded { self.room * 2 } else { self.room }.max(SMALLEST))
+    }
+
+    /// Makes a table of this capacity.
+    pub fn make(capacity: usize, alloc: &A) -> Result<Table<V, A>, Exhausted> {
+        let mut table = HashTable::new_in(alloc.clone());
+        table.try_reserve(capacity, |e: &Entry<V>| e.hash).map_err(|_| Exhausted)?;
+        Ok(Table(table))
+    }
+
+    /// Moves to a bigger table, if it still is one. Returns the other one.
+    pub fn take_in(&mut self, Table(mut table): Table<V, A>) -> Table<V, A> {
+        if self.lack().is_none() || table.capacity() <= self.table.len() {
+            return Table(table);
+        }
+        self.room = table.capacity();
+        for entry in &self.table {
+            // Never allocates: the capacity was compared above.
+            table.insert_unique(entry.hash, *entry, |e| e.hash);
+        }
+        core::mem::swap(&mut table, &mut self.table);
+        Table(table)
+    }
+
+    /// The value under this hash that is the one meant.
+    pub fn find(&self, hash: u64, mut meant: impl FnMut(V) -> bool) -> Option<V> {
+        self.table.find(hash, |e| e.hash == hash && meant(e.value)).map(|e| e.value)
+    }
+
+    /// Puts a value in. Only while nothing is missing.
+    pub fn insert(&mut self, hash: u64, value: V) {
+        debug_assert!(self.table.len() < self.table.capacity());
+        self.table.insert_unique(hash, Entry { hash, value }, |e| e.hash);
+    }
+
+    /// Takes a value out. False if it was not there.
+    pub fn remove(&mut self, hash: u64, value: V) -> bool {
+        match self.table.find_entry(hash, |e| e.hash == hash && e.value == value) {
+            Ok(entry) => {
+                entry.remove();
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// All entries, for the checker.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, V)> {
+        self.table.iter().map(|e| (e.hash, e.value))
+    }
+}

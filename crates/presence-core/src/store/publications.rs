@@ -1,0 +1,282 @@
+//! The shelf of publications over the store (`publ_cache` 2), and the index of those in the database (`publ_cache` 1).
+
+use super::Store;
+use super::chain::{push, unlink};
+use super::records::{Block, Place, Shelved, pack, unpack};
+use super::shard::{Shard, Trash, Wants};
+use super::slab::{NIL, Record};
+use crate::config::{Config, RetrieveOrder};
+use crate::host::{Change, Publication, Publications, Resource};
+use crate::package::PackageId;
+use crate::refusal::{Exhausted, Fault, Refusal};
+use crate::time::{Now, Timestamp};
+use allocator_api2::alloc::Allocator;
+use lock_api::RawMutex;
+
+/// Visits of one lock.
+const BUDGET: usize = 64;
+
+/// The shelf, and what this process brings along for one input.
+#[derive(Debug)]
+pub struct Shelf<'s, A: Allocator, R> {
+    /// The shared part.
+    pub store: &'s Store<A, R>,
+    /// The configuration.
+    pub config: &'s Config,
+    /// The clocks when the input came.
+    pub now: Now,
+}
+
+fn tag<A: Allocator + Clone>(shard: &Shard<A>, index: u32) -> &[u8] {
+    unpack(shard.shelf.at(index).text.as_deref().unwrap_or_default())[0]
+}
+
+fn copy<A: Allocator + Clone>(shard: &Shard<A>, index: u32) -> Publication {
+    let record = shard.shelf.at(index);
+    let [etag, sender, row_id] = unpack(record.text.as_deref().unwrap_or_default());
+    Publication {
+        etag: etag.to_vec(),
+        body: record.body.as_deref().unwrap_or_default().to_vec(),
+        sender: sender.to_vec(),
+        expires: Timestamp(record.expires),
+        received: Timestamp(record.received),
+        priority: record.priority,
+        row_id: row_id.to_vec(),
+    }
+}
+
+/// The publications of a resource, in their order.
+fn each<A: Allocator + Clone>(shard: &Shard<A>, resource: u32) -> impl Iterator<Item = u32> {
+    let mut at = shard.resources.at(resource).publications.first;
+    core::iter::from_fn(move || {
+        let index = at;
+        (index != NIL).then(|| {
+            at = shard.shelf.at(index).place.next;
+            index
+        })
+    })
+}
+
+/// Takes a publication off; its blocks go to the trash.
+fn take_off<A: Allocator + Clone>(shard: &mut Shard<A>, index: u32, in_wheel: bool, trash: &mut Trash<A>) {
+    let record = shard.shelf.at(index);
+    let (number, list) = (record.resource, record.timer_list);
+    if in_wheel {
+        shard.shelf_timers.remove(&mut shard.shelf, index, list);
+    }
+    let resource = shard.resources.at_mut(number);
+    resource.publication_count -= 1;
+    unlink::<Place, _, _>(&mut shard.shelf, &mut resource.publications, index);
+    let record = shard.shelf.at_mut(index);
+    trash.push(record.text.take());
+    trash.push(record.body.take());
+    *record = Shelved::vacant();
+    shard.shelf.give_back(index);
+    shard.let_go_if_idle(number, trash);
+}
+
+impl<A: Allocator + Clone, R: RawMutex> Shelf<'_, A, R> {
+    /// Runs something on the publication with this tag, under its lock.
+    fn with<X>(&self, resource: Resource<'_>, etag: &[u8], run: impl FnOnce(&mut Shard<A>, u32) -> X) -> Result<Option<X>, Exhausted> {
+        let key = self.store.key(resource);
+        self.store.shard(self.store.shard_of(key.hash))?.with(|shard| {
+            let number = shard.find(key)?;
+            let index = each(shard, number).find(|&index| tag(shard, index) == etag)?;
+            Some(run(shard, index))
+        })
+    }
+
+    /// Tags of publications whose first dialog has this id.
+    fn about_dialog(&self, resource: Resource<'_>, id: &[u8]) -> Vec<Vec<u8>> {
+        let key = self.store.key(resource);
+        let Ok(part) = self.store.shard(self.store.shard_of(key.hash)) else { return Vec::new() };
+        let bodies = part.with(|shard| {
+            let number = shard.find(key)?;
+            Some(each(shard, number).map(|index| copy(shard, index)).collect::<Vec<_>>())
+        });
+        let is_about = |p: &Publication| {
+            crate::body::dialogs(&p.body).is_ok_and(|dialogs| dialogs.first().is_some_and(|d| d.id == id))
+        };
+        bodies.ok().flatten().unwrap_or_default().into_iter().filter(is_about).map(|p| p.etag).collect()
+    }
+}
+
+impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
+    fn insert(&mut self, resource: Resource<'_>, publication: &Publication, replace: bool, dialog: &[u8]) -> Result<(), Refusal> {
+        let key = self.store.key(resource);
+        let number = self.store.shard_of(key.hash);
+        let texts = pack([&publication.etag, &publication.sender, &publication.row_id]);
+        let mut text: Block<A> = Some(self.store.block(&texts)?);
+        let mut body: Block<A> = Some(self.store.block(&publication.body)?);
+        let mut uri: Block<A> = Some(self.store.block(resource.uri)?);
+        let mut instead_of = if dialog.is_empty() { Vec::new() } else { self.about_dialog(resource, dialog) };
+        if replace {
+            instead_of.push(publication.etag.clone());
+        }
+        let mut trash: Trash<A> = Vec::with_capacity(2 * instead_of.len() + 2);
+        let wants = Wants { slot: false, resource: true, shelf: true };
+        self.store.insert_with(number, wants, |shard| {
+            let found = shard.find_or_add(key, &mut uri)?;
+            let index = shard.shelf.take()?;
+            *shard.shelf.at_mut(index) = Shelved {
+                text: text.take(),
+                body: body.take(),
+                resource: found,
+                expires: publication.expires.0,
+                received: publication.received.0,
+                priority: publication.priority,
+                ..Shelved::vacant()
+            };
+            let list = shard.shelf_timers.add(&mut shard.shelf, index);
+            shard.shelf.at_mut(index).timer_list = list;
+            let resource = shard.resources.at_mut(found);
+            resource.publication_count += 1;
+            push::<Place, _, _>(&mut shard.shelf, &mut resource.publications, index);
+            for etag in &instead_of {
+                let old = each(shard, found).find(|&old| old != index && tag(shard, old) == etag);
+                if let Some(old) = old {
+                    take_off(shard, old, true, &mut trash);
+                }
+            }
+            Some(())
+        })?;
+        Ok(())
+    }
+
+    fn modify(&mut self, resource: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<(), Refusal> {
+        let Some([old_sender, row_id]) = self.with(resource, etag, |shard, index| {
+            let [_, sender, row_id] = unpack(shard.shelf.at(index).text.as_deref().unwrap_or_default());
+            [sender.to_vec(), row_id.to_vec()]
+        })?
+        else {
+            return Err(Refusal::ConditionFailed);
+        };
+        let sender = change.sender.unwrap_or(&old_sender);
+        let mut text: Block<A> = Some(self.store.block(&pack([change.etag, sender, &row_id]))?);
+        let mut body: Block<A> = match change.body {
+            Some(body) => Some(self.store.block(body)?),
+            None => None,
+        };
+        let done = self.with(resource, etag, |shard, index| {
+            let record = shard.shelf.at_mut(index);
+            core::mem::swap(&mut record.text, &mut text);
+            if body.is_some() {
+                core::mem::swap(&mut record.body, &mut body);
+            }
+            let (before, list, number) = (record.expires, record.timer_list, record.resource);
+            record.expires = change.expires.0;
+            record.received = change.received.0;
+            record.priority = change.priority;
+            if change.expires.0 < before {
+                shard.shelf_timers.remove(&mut shard.shelf, index, list);
+                let list = shard.shelf_timers.add(&mut shard.shelf, index);
+                shard.shelf.at_mut(index).timer_list = list;
+            }
+            let ends = &mut shard.resources.at_mut(number).publications;
+            unlink::<Place, _, _>(&mut shard.shelf, ends, index);
+            push::<Place, _, _>(&mut shard.shelf, ends, index);
+        });
+        done?.ok_or(Refusal::ConditionFailed)
+    }
+
+    fn remove(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Publication, Refusal> {
+        let mut trash: Trash<A> = Vec::with_capacity(4);
+        let gone = self.get(resource, etag)?.ok_or(Refusal::ConditionFailed)?;
+        let done = self.with(resource, etag, |shard, index| take_off(shard, index, true, &mut trash));
+        drop(trash);
+        done?.map(|()| gone).ok_or(Refusal::ConditionFailed)
+    }
+
+    fn get(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Option<Publication>, Fault> {
+        self.with(resource, etag, |shard, index| copy(shard, index)).map_err(|_| Fault::Storage)
+    }
+
+    fn all(&mut self, resource: Resource<'_>) -> Result<Vec<Publication>, Fault> {
+        let key = self.store.key(resource);
+        let part = self.store.shard(self.store.shard_of(key.hash)).map_err(|_| Fault::Storage)?;
+        let (now, hides) = (self.now.unix, self.config.hide_expired);
+        let all = part.with(|shard| {
+            let number = shard.find(key)?;
+            let shown = each(shard, number).filter(|&i| !hides || shard.shelf.at(i).expires > now.0);
+            Some(shown.map(|index| copy(shard, index)).collect::<Vec<_>>())
+        });
+        let mut all = all.map_err(|_| Fault::Storage)?.unwrap_or_default();
+        if let RetrieveOrder::Columns(_) = self.config.order {
+            all.sort_by_key(|p| p.priority);
+        }
+        Ok(all)
+    }
+
+    fn expire(&mut self, budget: usize) -> Result<Vec<(Vec<u8>, PackageId)>, Fault> {
+        let now = self.now.unix.0;
+        let mut over = Vec::new();
+        for number in 0..self.store.shard_count() {
+            let part = self.store.shard(number).map_err(|_| Fault::Storage)?;
+            loop {
+                let left = budget.saturating_sub(over.len()).min(BUDGET);
+                if left == 0 {
+                    return Ok(over);
+                }
+                let mut trash: Trash<A> = Vec::with_capacity(4 * BUDGET);
+                let mut due = Vec::with_capacity(BUDGET);
+                over.reserve(BUDGET);
+                let more = part.with(|shard| {
+                    let remember = |record: &mut Shelved<A>, list| record.timer_list = list;
+                    let more = shard.shelf_timers.turn(&mut shard.shelf, now, left, remember, &mut due);
+                    for &index in &due {
+                        let resource = shard.resources.at(shard.shelf.at(index).resource);
+                        over.push((resource.uri.as_deref().unwrap_or_default().to_vec(), resource.package));
+                        take_off(shard, index, false, &mut trash);
+                    }
+                    more
+                });
+                drop(trash);
+                if more != Ok(true) {
+                    break;
+                }
+            }
+        }
+        Ok(over)
+    }
+
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+}
+
+impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
+    /// One more publication of a resource is in the database.
+    pub fn index_publication(&self, resource: Resource<'_>) -> Result<(), Exhausted> {
+        let key = self.key(resource);
+        let mut uri: Block<A> = Some(self.block(resource.uri)?);
+        let wants = Wants { slot: false, resource: true, shelf: false };
+        self.insert_with(self.shard_of(key.hash), wants, |shard| {
+            let number = shard.find_or_add(key, &mut uri)?;
+            shard.resources.at_mut(number).indexed += 1;
+            Some(())
+        })
+    }
+
+    /// One publication of a resource less is in the database.
+    pub fn unindex_publication(&self, resource: Resource<'_>) {
+        let key = self.key(resource);
+        let mut trash: Trash<A> = Vec::with_capacity(2);
+        let Ok(part) = self.shard(self.shard_of(key.hash)) else { return };
+        let _ = part.with(|shard| {
+            let Some(number) = shard.find(key) else { return };
+            let resource = shard.resources.at_mut(number);
+            resource.indexed = resource.indexed.saturating_sub(1);
+            shard.let_go_if_idle(number, &mut trash);
+        });
+        drop(trash);
+    }
+
+    /// Whether there are publications of a resource in the database.
+    pub fn has_indexed(&self, resource: Resource<'_>) -> bool {
+        let key = self.key(resource);
+        let has = self.shard(self.shard_of(key.hash)).and_then(|part| {
+            part.with(|shard| shard.find(key).is_some_and(|number| shard.resources.at(number).indexed > 0))
+        });
+        has.unwrap_or(true)
+    }
+}

@@ -1,0 +1,436 @@
+//! One shard: some of the resources with their subscriptions and publications. Everything here happens under the
+//! shard's lock: compare, copy, swap, unlink; nothing is allocated, nothing is freed, nobody is called.
+
+use super::chain::{Ends, push, unlink};
+use super::index::{Index, Table};
+use super::records::{Block, Dirty, Flight, Queue, Resource, Shelved, ShelfTimer, Slot, Stage, Stored, Timer, Watch};
+use super::slab::{self, NIL, Slab, Supply};
+use super::wheel::Wheel;
+use crate::host::{Content, Notice, Token, Version};
+use crate::package::PackageId;
+use crate::refusal::Exhausted;
+use crate::status::Status;
+use crate::subscription::{Field, Subscription, Texts};
+use crate::time::{Millis, Now, Timestamp};
+use crate::uri::UriMatch;
+use crate::winfo::Extent;
+use allocator_api2::alloc::Allocator;
+
+/// Blocks that were taken out: dropped when no lock is held.
+pub type Trash<A> = std::vec::Vec<Block<A>>;
+
+/// The shard.
+#[derive(Debug)]
+pub struct Shard<A: Allocator> {
+    pub slots: Slab<Slot<A>, A>,
+    pub resources: Slab<Resource<A>, A>,
+    pub shelf: Slab<Shelved<A>, A>,
+    pub index: Index<u32, A>,
+    pub timers: Wheel<Timer, A>,
+    pub shelf_timers: Wheel<ShelfTimer, A>,
+    pub queue: Ends,
+    pub dirty: Ends,
+    pub match_uris: UriMatch,
+}
+
+/// What an insertion needs room for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wants {
+    pub slot: bool,
+    pub resource: bool,
+    pub shelf: bool,
+}
+
+/// What is missing for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lack {
+    slots: Option<slab::Lack>,
+    resources: Option<slab::Lack>,
+    shelf: Option<slab::Lack>,
+    index: Option<usize>,
+}
+
+/// Memory for a shard, and what is left of it.
+#[derive(Debug)]
+pub struct Gift<A: Allocator> {
+    slots: Option<Supply<Slot<A>, A>>,
+    resources: Option<Supply<Resource<A>, A>>,
+    shelf: Option<Supply<Shelved<A>, A>>,
+    index: Option<Table<u32, A>>,
+}
+
+impl<A: Allocator + Clone> Gift<A> {
+    /// Makes what is missing, while no lock is held.
+    pub fn make(lack: &Lack, alloc: &A) -> Result<Self, Exhausted> {
+        Ok(Self {
+            slots: lack.slots.map(|l| Supply::make(l, alloc)).transpose()?,
+            resources: lack.resources.map(|l| Supply::make(l, alloc)).transpose()?,
+            shelf: lack.shelf.map(|l| Supply::make(l, alloc)).transpose()?,
+            index: lack.index.map(|room| Index::make(room, alloc)).transpose()?,
+        })
+    }
+}
+
+/// A key that is looked for: a URI and a package, with their hash.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    pub hash: u64,
+    pub uri: &'a [u8],
+    pub package: PackageId,
+}
+
+/// A slot's place in the wheel.
+fn remember<A: Allocator>(slot: &mut Slot<A>, list: u16) {
+    slot.timer_list = list;
+}
+
+impl<A: Allocator + Clone> Shard<A> {
+    /// An empty shard.
+    pub fn new(now: u32, match_uris: UriMatch, alloc: &A) -> Result<Self, Exhausted> {
+        Ok(Self {
+            slots: Slab::new(alloc),
+            resources: Slab::new(alloc),
+            shelf: Slab::new(alloc),
+            index: Index::new(alloc),
+            timers: Wheel::new(now, alloc)?,
+            shelf_timers: Wheel::new(now, alloc)?,
+            queue: Ends::EMPTY,
+            dirty: Ends::EMPTY,
+            match_uris,
+        })
+    }
+
+    /// What is missing for an insertion; nothing if there is room.
+    pub fn lack(&self, wants: Wants) -> Option<Lack> {
+        let lack = Lack {
+            slots: if wants.slot { self.slots.lack() } else { None },
+            resources: if wants.resource { self.resources.lack() } else { None },
+            shelf: if wants.shelf { self.shelf.lack() } else { None },
+            index: if wants.resource { self.index.lack() } else { None },
+        };
+        let nothing = lack.slots.is_none() && lack.resources.is_none() && lack.shelf.is_none() && lack.index.is_none();
+        (!nothing).then_some(lack)
+    }
+
+    /// Takes memory in. Returns what is left over.
+    pub fn take_in(&mut self, gift: Gift<A>) -> Gift<A> {
+        Gift {
+            slots: gift.slots.map(|s| self.slots.take_in(s)),
+            resources: gift.resources.map(|s| self.resources.take_in(s)),
+            shelf: gift.shelf.map(|s| self.shelf.take_in(s)),
+            index: gift.index.map(|t| self.index.take_in(t)),
+        }
+    }
+
+    // --- resources
+
+    /// The resource with this key.
+    pub fn find(&self, key: Key<'_>) -> Option<u32> {
+        self.index.find(key.hash, |number| {
+            let resource = self.resources.at(number);
+            resource.package == key.package
+                && self.match_uris.same(resource.uri.as_deref().unwrap_or_default(), key.uri)
+        })
+    }
+
+    /// The resource with this key; a new one with `uri` if there is none. Only where nothing is missing.
+    pub fn find_or_add(&mut self, key: Key<'_>, uri: &mut Block<A>) -> Option<u32> {
+        if let Some(number) = self.find(key) {
+            return Some(number);
+        }
+        let number = self.resources.take()?;
+        let resource = self.resources.at_mut(number);
+        resource.uri = uri.take();
+        resource.hash = key.hash;
+        resource.package = key.package;
+        resource.version = 1;
+        self.index.insert(key.hash, number);
+        Some(number)
+    }
+
+    /// Lets a resource go that nothing needs.
+    pub fn let_go_if_idle(&mut self, number: u32, trash: &mut Trash<A>) {
+        if !self.resources.at(number).is_idle() {
+            return;
+        }
+        let resource = self.resources.at_mut(number);
+        let hash = resource.hash;
+        trash.push(resource.uri.take());
+        trash.push(resource.body.take());
+        *resource = <Resource<A> as slab::Record>::vacant();
+        self.index.remove(hash, number);
+        self.resources.give_back(number);
+    }
+
+    // --- subscriptions
+
+    /// The live slot behind a number and a generation.
+    pub fn live(&self, index: u32, generation: u32) -> Option<&Slot<A>> {
+        (index < self.slots.used())
+            .then(|| self.slots.at(index))
+            .filter(|s| s.stage != Stage::Vacant && s.generation == generation)
+    }
+
+    /// Puts a subscription in, with a NOTIFY held for it. Only where nothing is missing. `listed`: it goes on.
+    pub fn enter(
+        &mut self,
+        resource: u32,
+        subscription: &Subscription,
+        text: &mut Block<A>,
+        dialog: u64,
+        listed: bool,
+        now: Now,
+    ) -> Option<u32> {
+        let index = self.slots.take()?;
+        let version = self.resources.at(resource).version;
+        let slot = self.slots.at_mut(index);
+        let (generation, flight_number) = (slot.generation, slot.flight_number);
+        *slot = Slot {
+            text: text.take(),
+            dialog,
+            since: now.steady.0,
+            generation,
+            flight_number,
+            resource,
+            seen: version,
+            expires: if listed { subscription.expires.0 } else { 0 },
+            remote_cseq: subscription.remote_cseq,
+            local_cseq: subscription.local_cseq,
+            version: subscription.version,
+            branch_flags: subscription.branch_flags,
+            stage: if listed { Stage::Open } else { Stage::Last(true) },
+            flight: Flight::Held,
+            status: subscription.status,
+            owed: true,
+            ..<Slot<A> as slab::Record>::vacant()
+        };
+        self.enqueue(index);
+        self.resources.at_mut(resource).users += 1;
+        if listed {
+            let list = self.timers.add(&mut self.slots, index);
+            self.slots.at_mut(index).timer_list = list;
+            let resource = self.resources.at_mut(resource);
+            resource.watcher_count += 1;
+            push::<Watch, _, _>(&mut self.slots, &mut resource.watchers, index);
+        }
+        Some(index)
+    }
+
+    /// Ends a subscription: out of the list of watchers and the wheel. What is left is its last NOTIFY, if any.
+    pub fn end(&mut self, index: u32, stage: Stage, in_wheel: bool) {
+        let slot = self.slots.at_mut(index);
+        slot.stage = stage;
+        slot.expires = 0;
+        let (resource, list) = (slot.resource, slot.timer_list);
+        if in_wheel {
+            self.timers.remove(&mut self.slots, index, list);
+        }
+        let resource = self.resources.at_mut(resource);
+        resource.watcher_count -= 1;
+        unlink::<Watch, _, _>(&mut self.slots, &mut resource.watchers, index);
+    }
+
+    /// Frees a slot that is over and has nothing under way.
+    pub fn free(&mut self, index: u32, trash: &mut Trash<A>) {
+        self.dequeue(index);
+        self.clean(index);
+        let slot = self.slots.at_mut(index);
+        let number = slot.resource;
+        trash.push(slot.text.take());
+        slot.stage = Stage::Vacant;
+        slot.resource = NIL;
+        slot.generation = (slot.generation + 1) & super::GENERATIONS;
+        self.slots.give_back(index);
+        self.resources.at_mut(number).users -= 1;
+        self.let_go_if_idle(number, trash);
+    }
+
+    /// A later end, or an earlier one.
+    pub fn move_end(&mut self, index: u32, expires: u32) {
+        let slot = self.slots.at_mut(index);
+        let (before, list) = (slot.expires, slot.timer_list);
+        slot.expires = expires;
+        if expires < before {
+            self.timers.remove(&mut self.slots, index, list);
+            let list = self.timers.add(&mut self.slots, index);
+            self.slots.at_mut(index).timer_list = list;
+        }
+    }
+
+    /// Takes subscriptions that ran out before `now` out of the wheel and ends them. True if there may be more.
+    pub fn pop_expired(&mut self, now: u32, budget: usize, out: &mut std::vec::Vec<u32>) -> bool {
+        let start = out.len();
+        let more = self.timers.turn(&mut self.slots, now, budget, remember, out);
+        for i in start..out.len() {
+            self.end(out[i], Stage::Last(false), false);
+            self.owe(out[i]);
+        }
+        more
+    }
+
+    /// The texts of a slot.
+    pub fn texts(&self, index: u32) -> Texts<&[u8]> {
+        Texts::from_block(self.slots.at(index).text.as_deref().unwrap_or_default())
+    }
+
+    /// A copy of a subscription.
+    pub fn copy(&self, index: u32) -> Subscription {
+        let slot = self.slots.at(index);
+        let resource = self.resources.at(slot.resource);
+        Subscription {
+            presentity: resource.uri.as_deref().unwrap_or_default().to_vec(),
+            package: resource.package,
+            texts: Texts::from_block(slot.text.as_deref().unwrap_or_default().to_vec()),
+            remote_cseq: slot.remote_cseq,
+            local_cseq: slot.local_cseq,
+            version: slot.version,
+            expires: Timestamp(slot.expires),
+            status: slot.status,
+            branch_flags: slot.branch_flags,
+        }
+    }
+
+    /// Whether the watcher gets the state: it is active, and not refused without being told.
+    pub fn sees_state(&self, index: u32) -> bool {
+        let slot = self.slots.at(index);
+        slot.status == Status::Active
+            && slot.stage != Stage::Last(false)
+            && self.texts(index).get(Field::Reason) != crate::status::POLITE_BLOCK
+    }
+
+    // --- NOTIFYs
+
+    /// A NOTIFY is owed to a subscription whatever the version; who asked for it will send it, unless one is under way.
+    pub fn owe(&mut self, index: u32) {
+        let slot = self.slots.at_mut(index);
+        slot.owed = true;
+        if slot.flight == Flight::None {
+            slot.flight = Flight::Held;
+        }
+        self.enqueue(index);
+    }
+
+    /// Whether another NOTIFY is due when nothing is under way. One that has run out only waits for its last.
+    pub fn is_due(&self, index: u32, now: Now) -> bool {
+        let slot = self.slots.at(index);
+        match slot.stage {
+            Stage::Open if slot.expires <= now.unix.0 => false,
+            Stage::Open => slot.owed || slot.told < slot.seen && self.is_told_changes(index),
+            _ => slot.owed,
+        }
+    }
+
+    /// Whether a watcher is told of changes: active, without any reservation.
+    fn is_told_changes(&self, index: u32) -> bool {
+        self.slots.at(index).status == Status::Active && self.texts(index).get(Field::Reason).is_empty()
+    }
+
+    /// Takes CSeq, document version and state version in one step: from here on a NOTIFY is under way.
+    pub fn take_off(&mut self, index: u32, version: Version, winfo: bool, now: Now, token: impl Fn(&Slot<A>) -> Token) -> Notice {
+        let sees = self.sees_state(index);
+        let slot = self.slots.at_mut(index);
+        let partial = slot.told > 0 && slot.told.wrapping_add(1) == version.0 && !slot.owed;
+        let content = match (sees, winfo) {
+            (false, _) => Content::Nothing,
+            (true, false) => Content::State,
+            (true, true) if partial => Content::Watchers(Extent::Partial),
+            (true, true) => Content::Watchers(Extent::Full),
+        };
+        slot.told = slot.told.max(version.0);
+        slot.owed = false;
+        slot.flight = Flight::Up;
+        slot.flight_number = slot.flight_number.wrapping_add(1);
+        slot.since = now.steady.0;
+        slot.local_cseq = slot.local_cseq.wrapping_add(1);
+        slot.version = slot.version.wrapping_add(1);
+        let token = token(slot);
+        let left = Timestamp(slot.expires).since(now.unix);
+        // The last NOTIFY of a dialog stays in the queue: if its end is never told, the slot is freed all the same.
+        if slot.stage == Stage::Open {
+            self.dequeue(index);
+        }
+        Notice { token, subscription: self.copy(index), left, content }
+    }
+
+    /// Visits watchers who have not heard of this version: gives out a NOTIFY to each, at most `budget` visits. True
+    /// if there may be more.
+    #[allow(clippy::too_many_arguments)]
+    pub fn visit(
+        &mut self,
+        resource: u32,
+        version: Version,
+        winfo: bool,
+        except: &[u8],
+        budget: usize,
+        now: Now,
+        token: impl Fn(u32, &Slot<A>) -> Token + Copy,
+        out: &mut std::vec::Vec<Notice>,
+    ) -> bool {
+        for _ in 0..budget {
+            let index = self.resources.at(resource).watchers.first;
+            if index == NIL || self.slots.at(index).seen >= version.0 {
+                return false;
+            }
+            let ends = &mut self.resources.at_mut(resource).watchers;
+            unlink::<Watch, _, _>(&mut self.slots, ends, index);
+            push::<Watch, _, _>(&mut self.slots, ends, index);
+            let slot = self.slots.at_mut(index);
+            slot.seen = version.0;
+            if slot.told >= version.0 || slot.expires <= now.unix.0 || !self.is_told_changes(index) {
+                continue;
+            }
+            if !except.is_empty() && self.texts(index).get(Field::Contact) == except {
+                let slot = self.slots.at_mut(index);
+                slot.told = version.0;
+                continue;
+            }
+            if self.slots.at(index).flight == Flight::None {
+                out.push(self.take_off(index, version, winfo, now, |slot| token(index, slot)));
+            } else {
+                self.enqueue(index);
+            }
+        }
+        true
+    }
+
+    /// Puts a dialog into the queue of those who wait for an answer or a sender.
+    pub fn enqueue(&mut self, index: u32) {
+        if !core::mem::replace(&mut self.slots.at_mut(index).queued, true) {
+            push::<Queue, _, _>(&mut self.slots, &mut self.queue, index);
+        }
+    }
+
+    /// Takes it out.
+    pub fn dequeue(&mut self, index: u32) {
+        if core::mem::take(&mut self.slots.at_mut(index).queued) {
+            unlink::<Queue, _, _>(&mut self.slots, &mut self.queue, index);
+        }
+    }
+
+    // --- rows
+
+    /// Marks a subscription whose row has to be written.
+    pub fn soil(&mut self, index: u32) {
+        let slot = self.slots.at_mut(index);
+        if slot.stored == Stored::Same {
+            slot.stored = Stored::Behind;
+        }
+        if !core::mem::replace(&mut slot.in_dirty, true) {
+            push::<Dirty, _, _>(&mut self.slots, &mut self.dirty, index);
+        }
+    }
+
+    /// Takes the mark away.
+    pub fn clean(&mut self, index: u32) {
+        if core::mem::take(&mut self.slots.at_mut(index).in_dirty) {
+            unlink::<Dirty, _, _>(&mut self.slots, &mut self.dirty, index);
+        }
+    }
+}
+
+/// How long a NOTIFY without an answer keeps the next one back: doubled each time.
+#[must_use]
+pub fn hold(base: u64, overtaken: u8) -> Millis {
+    Millis(base << overtaken.min(4))
+}
+

@@ -1,0 +1,645 @@
+//! The book of subscriptions over the store.
+
+use super::dialogs::CANDIDATES;
+use super::records::{Block, Flight, Stage, Stored};
+use super::shard::{Shard, Trash, Wants, hold};
+use super::slab::NIL;
+use super::{Handle, Store};
+use crate::config::{Config, SubsMode};
+use crate::dialog::DialogId;
+use crate::host::{
+    Authorisation, Due, Landing, Notice, Rejected, Renewal, Request, Resource, Subscriptions, Token, Version,
+};
+use crate::package::Package;
+use crate::refusal::{Exhausted, Fault, Refusal};
+use crate::status::Status;
+use crate::subscription::{Field, Subscription};
+use crate::time::{Now, Timestamp};
+use crate::winfo::Watcher;
+use allocator_api2::alloc::Allocator;
+use lock_api::RawMutex;
+use std::rc::Rc;
+
+/// Visits of one lock.
+const BUDGET: usize = 64;
+/// The last NOTIFY of a dialog is given up when its end was not told for so long: 64 times T1, twice.
+const LOST: u64 = 64_000;
+/// How often a NOTIFY that cannot be sent is tried again.
+const ATTEMPTS: u8 = 5;
+/// How many NOTIFYs a row in the database is ahead: after a crash a dialog goes on above what it can have used.
+pub const RESERVE: u32 = 64;
+
+/// What is written to the database together with a change.
+pub trait Journal {
+    /// A subscription is about to be entered.
+    fn entered(&mut self, subscription: &Subscription) -> Result<(), Refusal>;
+    /// A subscription was renewed.
+    fn renewed(&mut self, subscription: &Subscription) -> Result<(), Refusal>;
+    /// A subscription is about to end.
+    fn ended(&mut self, dialog: DialogId<'_>) -> Result<(), Refusal>;
+    /// A subscription uses up the NOTIFYs that its row is ahead, or its state changed.
+    fn went_on(&mut self, subscription: &Subscription) -> Result<(), Fault>;
+}
+
+/// The book: the store, and what this process brings along for one input.
+#[derive(Debug)]
+pub struct Book<'s, A: Allocator, R, J> {
+    /// The shared part.
+    pub store: &'s Store<A, R>,
+    /// The database's part.
+    pub journal: J,
+    /// The configuration.
+    pub config: &'s Config,
+    /// The packages.
+    pub packages: Rc<[Package]>,
+    /// The clocks when the input came.
+    pub now: Now,
+}
+
+impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
+    fn is_winfo(&self, resource: Resource<'_>) -> bool {
+        self.packages.get(usize::from(resource.package.0)).is_some_and(Package::is_winfo)
+    }
+
+    fn writes_back(&self) -> bool {
+        self.config.subs == SubsMode::WriteBack
+    }
+
+    /// The open subscription of a dialog.
+    fn handle_of(&self, dialog: DialogId<'_>) -> Option<Handle> {
+        let hash = self.store.dialog_hash(dialog);
+        let (places, count) = self.store.dialogs(hash).with(|d| d.places(hash)).ok()?;
+        debug_assert!(count <= CANDIDATES);
+        places[..count].iter().map(|place| Handle::of(Token(*place))).find(|handle| {
+            self.with_open(*handle, |shard, index| shard.texts(index).dialog() == dialog) == Some(true)
+        })
+    }
+
+    /// Runs something on an open subscription, under its lock.
+    fn with_open<X>(&self, handle: Handle, run: impl FnOnce(&mut Shard<A>, u32) -> X) -> Option<X> {
+        self.with_live(handle, |shard, index| {
+            (shard.slots.at(index).stage == Stage::Open).then(|| run(shard, index))
+        })?
+    }
+
+    /// Runs something on a subscription that is open or has its last NOTIFY left, under its lock.
+    fn with_live<X>(&self, handle: Handle, run: impl FnOnce(&mut Shard<A>, u32) -> X) -> Option<X> {
+        let part = self.store.shard(handle.shard).ok()?;
+        part.with(|shard| shard.live(handle.slot, handle.generation).is_some().then(|| run(shard, handle.slot))).ok()?
+    }
+
+    /// Enters a subscription. `listed`: it goes on.
+    fn enter(&self, subscription: &Subscription, listed: bool) -> Result<Handle, Exhausted> {
+        let resource = Resource { uri: &subscription.presentity, package: subscription.package };
+        let key = self.store.key(resource);
+        let shard = self.store.shard_of(key.hash);
+        let dialog = self.store.dialog_hash(subscription.texts.dialog());
+        let mut text = Some(self.store.block(subscription.texts.block())?);
+        let mut uri = Some(self.store.block(resource.uri)?);
+        let (now, writes_back) = (self.now, self.writes_back());
+        let wants = Wants { slot: true, resource: true, shelf: false };
+        let handle = self.store.insert_with(shard, wants, |part| {
+            let resource = part.find_or_add(key, &mut uri)?;
+            let index = part.enter(resource, subscription, &mut text, dialog, listed, now)?;
+            let slot = part.slots.at_mut(index);
+            slot.reserved = slot.local_cseq.wrapping_add(RESERVE);
+            if listed && writes_back {
+                slot.stored = Stored::Missing;
+                part.soil(index);
+            }
+            Some(Handle::of_slot(shard, index, part.slots.at(index)))
+        })?;
+        if listed && self.index_dialog(dialog, handle).is_err() {
+            self.remove(handle, true);
+            return Err(Exhausted);
+        }
+        Ok(handle)
+    }
+
+    fn index_dialog(&self, hash: u64, handle: Handle) -> Result<(), Exhausted> {
+        let part = self.store.dialogs(hash);
+        let mut table = None;
+        for _ in 0..64 {
+            let (left_over, outcome) = part.with(|d| d.insert(hash, handle.place(), table.take()))?;
+            drop(left_over);
+            match outcome {
+                Ok(()) => return Ok(()),
+                Err(room) => table = Some(super::index::Index::make(room, &self.store.alloc)?),
+            }
+        }
+        Err(Exhausted)
+    }
+
+    /// Takes a dialog out of the index. False if another one was faster.
+    fn unindex_dialog(&self, hash: u64, handle: Handle) -> bool {
+        self.store.dialogs(hash).with(|d| d.index.remove(hash, handle.place())).unwrap_or(false)
+    }
+
+    /// Takes an open subscription away without a last NOTIFY. `unstored`: there is no row of it.
+    fn remove(&self, handle: Handle, unstored: bool) {
+        let mut trash: Trash<A> = Vec::with_capacity(4);
+        self.with_open(handle, |shard, index| {
+            shard.end(index, Stage::Last(false), true);
+            let slot = shard.slots.at_mut(index);
+            slot.owed = false;
+            if unstored {
+                slot.stored = Stored::Same;
+            }
+            if slot.flight != Flight::Up {
+                slot.flight = Flight::None;
+                shard.free(index, &mut trash);
+            }
+        });
+        drop(trash);
+    }
+
+    /// Ends an open subscription: out of both indexes; one last NOTIFY is owed. None if another one was faster.
+    fn finish(&self, handle: Handle, with_state: bool, status: Option<Status>) -> Option<Token> {
+        let hash = self.with_open(handle, |shard, index| shard.slots.at(index).dialog)?;
+        if !self.unindex_dialog(hash, handle) {
+            return None;
+        }
+        self.with_open(handle, |shard, index| {
+            shard.end(index, Stage::Last(with_state), true);
+            if let Some(status) = status {
+                shard.slots.at_mut(index).status = status;
+            }
+            shard.owe(index);
+            shard.clean(index);
+            Handle::of_slot(handle.shard, index, shard.slots.at(index)).token()
+        })
+    }
+
+    /// Older subscriptions of the same call to the same presentity (`delete_same_subs`).
+    fn forget_same_call(&mut self, subscription: &Subscription) {
+        let resource = Resource { uri: &subscription.presentity, package: subscription.package };
+        let call = subscription.text(Field::CallId);
+        let mut same = Vec::new();
+        self.walk(resource, |shard, index, handle| {
+            if shard.texts(index).get(Field::CallId) == call {
+                same.push((handle, shard.copy(index)));
+            }
+        });
+        for (_, old) in same {
+            let _ = self.forget(old.texts.dialog());
+        }
+    }
+
+    /// Visits all watchers of a resource, a few at a time. One that comes or goes meanwhile may be missed or seen twice.
+    fn walk(&self, resource: Resource<'_>, mut visit: impl FnMut(&Shard<A>, u32, Handle)) {
+        let key = self.store.key(resource);
+        let number = self.store.shard_of(key.hash);
+        let Ok(part) = self.store.shard(number) else { return };
+        let mut from: Option<(u32, u32)> = None;
+        loop {
+            let next = part.with(|shard| {
+                let found = shard.find(key)?;
+                let mut index = match from {
+                    Some((index, generation)) => {
+                        let slot = shard.live(index, generation)?;
+                        if slot.stage != Stage::Open {
+                            return None;
+                        }
+                        index
+                    }
+                    None => shard.resources.at(found).watchers.first,
+                };
+                for _ in 0..BUDGET {
+                    if index == NIL {
+                        return None;
+                    }
+                    visit(shard, index, Handle::of_slot(number, index, shard.slots.at(index)));
+                    index = shard.slots.at(index).watch.next;
+                }
+                (index != NIL).then(|| (index, shard.slots.at(index).generation))
+            });
+            match next {
+                Ok(Some(place)) => from = Some(place),
+                _ => return,
+            }
+        }
+    }
+
+    /// Writes the row of a subscription that has used up what the row is ahead.
+    fn extend_reserve(&mut self, notice: &Notice) {
+        if self.config.subs != SubsMode::WriteThrough {
+            return;
+        }
+        let handle = Handle::of(notice.token);
+        let ahead = self.with_open(handle, |shard, index| {
+            let slot = shard.slots.at_mut(index);
+            let used_up = slot.local_cseq.wrapping_sub(slot.reserved) < 1 << 31;
+            if used_up {
+                slot.reserved = slot.local_cseq.wrapping_add(RESERVE);
+            }
+            used_up
+        });
+        if ahead == Some(true) {
+            // Logged by the journal. The next one tries again after another RESERVE.
+            let _ = self.journal.went_on(&notice.subscription);
+        }
+    }
+
+    /// Changes the texts of a subscription. The new block is made before the lock is taken.
+    fn change_texts(&self, handle: Handle, changes: &[(Field, &[u8])], apply: impl FnOnce(&mut Shard<A>, u32)) -> Result<bool, Exhausted> {
+        let Some(texts) = self.with_open(handle, |shard, index| shard.copy(index).texts) else { return Ok(false) };
+        let texts = texts.with(changes).map_err(|_| Exhausted)?;
+        let mut block: Block<A> = Some(self.store.block(texts.block())?);
+        let done = self.with_open(handle, |shard, index| {
+            core::mem::swap(&mut shard.slots.at_mut(index).text, &mut block);
+            apply(shard, index);
+        });
+        drop(block);
+        Ok(done.is_some())
+    }
+
+    fn renewed(shard: &mut Shard<A>, index: u32, renewal: &Renewal<'_>, writes_back: bool) {
+        let slot = shard.slots.at_mut(index);
+        slot.remote_cseq = renewal.remote_cseq;
+        shard.move_end(index, renewal.expires.0);
+        shard.owe(index);
+        if writes_back {
+            shard.soil(index);
+        }
+    }
+}
+
+/// What a look at a subscription before its renewal says.
+enum Look {
+    SameContact,
+    OtherContact,
+}
+
+fn token_of<A: Allocator>(shard: usize) -> impl Fn(u32, &super::records::Slot<A>) -> Token + Copy {
+    move |index, slot| Handle::of_slot(shard, index, slot).token()
+}
+
+impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A, R, J> {
+    fn find(&mut self, dialog: DialogId<'_>) -> Result<Option<Subscription>, Fault> {
+        let Some(handle) = self.handle_of(dialog) else { return Ok(None) };
+        Ok(self.with_open(handle, |shard, index| shard.copy(index)))
+    }
+
+    fn open(&mut self, subscription: &Subscription) -> Result<Token, Refusal> {
+        if self.config.replace_same_call {
+            self.forget_same_call(subscription);
+        }
+        self.journal.entered(subscription)?;
+        match self.enter(subscription, true) {
+            Ok(handle) => Ok(handle.token()),
+            Err(exhausted) => {
+                let _ = self.journal.ended(subscription.texts.dialog());
+                Err(exhausted.into())
+            }
+        }
+    }
+
+    fn fetch(&mut self, subscription: &Subscription) -> Result<Token, Refusal> {
+        Ok(self.enter(subscription, false)?.token())
+    }
+
+    fn renew(&mut self, dialog: DialogId<'_>, renewal: &Renewal<'_>) -> Result<Token, Rejected> {
+        let handle = self.handle_of(dialog).ok_or(Rejected::Unknown)?;
+        let (offset, writes_back) = (self.config.cseq_offset, self.writes_back());
+        let is_new = |last: u32| renewal.remote_cseq.saturating_add(offset) > last;
+        let look = self
+            .with_open(handle, |shard, index| {
+                if !is_new(shard.slots.at(index).remote_cseq) {
+                    return Err(Rejected::OldCseq);
+                }
+                if shard.texts(index).get(Field::Contact) != renewal.contact {
+                    return Ok(Look::OtherContact);
+                }
+                Self::renewed(shard, index, renewal, writes_back);
+                Ok(Look::SameContact)
+            })
+            .ok_or(Rejected::Unknown)??;
+        if let Look::OtherContact = look {
+            let mut outcome = Ok(());
+            let done = self.change_texts(handle, &[(Field::Contact, renewal.contact)], |shard, index| {
+                if is_new(shard.slots.at(index).remote_cseq) {
+                    Self::renewed(shard, index, renewal, writes_back);
+                } else {
+                    outcome = Err(Rejected::OldCseq);
+                }
+            });
+            if !done.map_err(|e| Rejected::Refused(e.into()))? {
+                return Err(Rejected::Unknown);
+            }
+            outcome?;
+        }
+        let renewed = self.with_open(handle, |shard, index| {
+            (Handle::of_slot(handle.shard, index, shard.slots.at(index)).token(), shard.copy(index))
+        });
+        let (token, subscription) = renewed.ok_or(Rejected::Unknown)?;
+        self.journal.renewed(&subscription).map_err(Rejected::Refused)?;
+        Ok(token)
+    }
+
+    fn close(&mut self, dialog: DialogId<'_>, renewal: &Renewal<'_>) -> Result<Token, Rejected> {
+        let handle = self.handle_of(dialog).ok_or(Rejected::Unknown)?;
+        let offset = self.config.cseq_offset;
+        let (is_new, other_contact) = self
+            .with_open(handle, |shard, index| {
+                let is_new = renewal.remote_cseq.saturating_add(offset) > shard.slots.at(index).remote_cseq;
+                (is_new, shard.texts(index).get(Field::Contact) != renewal.contact)
+            })
+            .ok_or(Rejected::Unknown)?;
+        if !is_new {
+            return Err(Rejected::OldCseq);
+        }
+        if other_contact {
+            // The last NOTIFY goes where the SUBSCRIBE says.
+            let moved = self.change_texts(handle, &[(Field::Contact, renewal.contact)], |_, _| {});
+            moved.map_err(|e| Rejected::Refused(e.into()))?;
+        }
+        self.journal.ended(dialog).map_err(Rejected::Refused)?;
+        self.finish(handle, true, None).ok_or(Rejected::Unknown)
+    }
+
+    fn forget(&mut self, dialog: DialogId<'_>) -> Result<bool, Fault> {
+        let Some(handle) = self.handle_of(dialog) else { return Ok(false) };
+        let Some(hash) = self.with_open(handle, |shard, index| shard.slots.at(index).dialog) else { return Ok(false) };
+        if !self.unindex_dialog(hash, handle) {
+            return Ok(false);
+        }
+        // A row that cannot be deleted now is deleted when it has expired.
+        let _ = self.journal.ended(dialog);
+        self.remove(handle, false);
+        Ok(true)
+    }
+
+    fn version(&mut self, resource: Resource<'_>) -> Version {
+        let key = self.store.key(resource);
+        let version = self.store.shard(self.store.shard_of(key.hash)).and_then(|part| {
+            part.with(|shard| shard.find(key).map(|number| shard.resources.at(number).version))
+        });
+        Version(version.ok().flatten().unwrap_or(0))
+    }
+
+    fn changed(&mut self, resource: Resource<'_>) -> Result<Option<Version>, Fault> {
+        let key = self.store.key(resource);
+        let part = self.store.shard(self.store.shard_of(key.hash)).map_err(|_| Fault::Storage)?;
+        part.with(|shard| {
+            let number = shard.find(key)?;
+            let resource = shard.resources.at_mut(number);
+            resource.version = resource.version.wrapping_add(1);
+            (resource.users > 0).then_some(Version(resource.version))
+        })
+        .map_err(|_| Fault::Storage)
+    }
+
+    fn claim(&mut self, resource: Resource<'_>, version: Version, except: &[u8], out: &mut Vec<Notice>) -> Result<(), Fault> {
+        let (winfo, now) = (self.is_winfo(resource), self.now);
+        let key = self.store.key(resource);
+        let number = self.store.shard_of(key.hash);
+        let part = self.store.shard(number).map_err(|_| Fault::Storage)?;
+        out.reserve(BUDGET);
+        let start = out.len();
+        loop {
+            let more = part
+                .with(|shard| {
+                    let found = shard.find(key)?;
+                    Some(shard.visit(found, version, winfo, except, BUDGET, now, token_of(number), out))
+                })
+                .map_err(|_| Fault::Storage)?;
+            if more != Some(true) || out.len() > start {
+                break;
+            }
+        }
+        for i in start..out.len() {
+            let notice = out[i].clone();
+            self.extend_reserve(&notice);
+        }
+        Ok(())
+    }
+
+    fn due(&mut self, token: Token) -> Option<Due> {
+        let (handle, now) = (Handle::of(token), self.now);
+        self.with_live(handle, |shard, index| {
+            let slot = shard.slots.at(index);
+            (slot.flight != Flight::Up && shard.is_due(index, now)).then(|| Due {
+                contact: shard.texts(index).get(Field::Contact).to_vec(),
+                sees_state: shard.sees_state(index),
+                saw_before: slot.told > 0,
+            })
+        })?
+    }
+
+    fn owed(&mut self, token: Token, version: Version) -> Result<Option<Notice>, Fault> {
+        let handle = Handle::of(token);
+        let now = self.now;
+        let packages = Rc::clone(&self.packages);
+        let notice = self.with_live(handle, |shard, index| {
+            if shard.slots.at(index).flight == Flight::Up || !shard.is_due(index, now) {
+                return None;
+            }
+            let package = shard.resources.at(shard.slots.at(index).resource).package;
+            let winfo = packages.get(usize::from(package.0)).is_some_and(Package::is_winfo);
+            Some(shard.take_off(index, version, winfo, now, |slot| Handle::of_slot(handle.shard, index, slot).token()))
+        });
+        let notice = notice.flatten();
+        if let Some(notice) = &notice {
+            self.extend_reserve(notice);
+        }
+        Ok(notice)
+    }
+
+    fn landed(&mut self, token: Token, landing: Landing) -> Result<bool, Fault> {
+        let (handle, now) = (Handle::of(token), self.now);
+        let mut trash: Trash<A> = Vec::with_capacity(4);
+        let due = self.with_live(handle, |shard, index| {
+            let slot = shard.slots.at_mut(index);
+            if slot.flight != Flight::Up || slot.flight_number != handle.flight {
+                // A later one has taken off since: what became of this one does not matter any more.
+                return false;
+            }
+            slot.flight = Flight::None;
+            match landing {
+                Landing::Answered(_) => slot.overtaken = 0,
+                Landing::Failed if slot.overtaken < ATTEMPTS => {
+                    slot.overtaken += 1;
+                    slot.since = now.steady.0;
+                    shard.owe(index);
+                    return false;
+                }
+                Landing::Failed | Landing::Dropped => {}
+            }
+            shard.dequeue(index);
+            if shard.is_due(index, now) {
+                return true;
+            }
+            if shard.slots.at(index).stage != Stage::Open {
+                shard.free(index, &mut trash);
+            }
+            false
+        });
+        drop(trash);
+        Ok(due.unwrap_or(false))
+    }
+
+    fn of_token(&mut self, token: Token) -> Option<Subscription> {
+        self.with_live(Handle::of(token), |shard, index| shard.copy(index))
+    }
+
+    fn watchers(&mut self, resource: Resource<'_>) -> Result<Vec<Watcher>, Fault> {
+        let mut watchers = Vec::new();
+        let now = self.now.unix;
+        self.walk(resource, |shard, index, _| {
+            let slot = shard.slots.at(index);
+            if Timestamp(slot.expires) >= now {
+                let texts = shard.texts(index);
+                watchers.push(Watcher {
+                    id: texts.get(Field::CallId).to_vec(),
+                    uri: crate::uri::sip_uri(texts.get(Field::WatcherUser), texts.get(Field::WatcherDomain)),
+                    status: slot.status,
+                });
+            }
+        });
+        Ok(watchers)
+    }
+
+    fn expire(&mut self, budget: usize) -> Result<Vec<(Token, Subscription)>, Fault> {
+        let now = self.now.unix - self.config.expires_offset;
+        let mut over = Vec::new();
+        for number in 0..self.store.shard_count() {
+            let part = self.store.shard(number).map_err(|_| Fault::Storage)?;
+            loop {
+                let left = budget.saturating_sub(over.len());
+                if left == 0 {
+                    return Ok(over);
+                }
+                let mut ended = Vec::with_capacity(BUDGET);
+                let more = part.with(|shard| {
+                    let more = shard.pop_expired(now.0, left.min(BUDGET), &mut ended);
+                    ended.iter().for_each(|&index| shard.clean(index));
+                    more
+                });
+                for index in ended {
+                    let taken = part.with(|shard| {
+                        let slot = shard.slots.at(index);
+                        (Handle::of_slot(number, index, slot), slot.dialog, shard.copy(index))
+                    });
+                    let Ok((handle, hash, subscription)) = taken else { continue };
+                    self.unindex_dialog(hash, handle);
+                    let _ = self.journal.ended(subscription.texts.dialog());
+                    over.push((handle.token(), subscription));
+                }
+                if more != Ok(true) {
+                    break;
+                }
+            }
+        }
+        Ok(over)
+    }
+
+    fn overdue(&mut self, budget: usize) -> Vec<Token> {
+        let (now, base) = (self.now, self.config.notify_hold);
+        let mut tokens = Vec::new();
+        let mut trash: Trash<A> = Vec::new();
+        for number in 0..self.store.shard_count() {
+            let Ok(part) = self.store.shard(number) else { continue };
+            trash.reserve(2 * BUDGET);
+            let _ = part.with(|shard| {
+                let mut index = shard.queue.first;
+                for _ in 0..BUDGET {
+                    if index == NIL || tokens.len() == budget {
+                        break;
+                    }
+                    let next = shard.slots.at(index).queue.next;
+                    let slot = shard.slots.at_mut(index);
+                    let waited = now.steady.0.saturating_sub(slot.since);
+                    let lost = slot.stage != Stage::Open && slot.flight == Flight::Up && !slot.owed;
+                    if lost && waited >= LOST {
+                        shard.free(index, &mut trash);
+                    } else if !lost && waited >= hold(base, slot.overtaken).0 {
+                        slot.flight = Flight::None;
+                        slot.overtaken = slot.overtaken.saturating_add(1);
+                        slot.since = now.steady.0;
+                        if shard.is_due(index, now) {
+                            let slot = shard.slots.at(index);
+                            tokens.push(Handle::of_slot(number, index, slot).token());
+                        } else {
+                            shard.dequeue(index);
+                        }
+                    }
+                    index = next;
+                }
+            });
+            trash.clear();
+        }
+        tokens
+    }
+
+    fn set_status(&mut self, request: &Request<'_>, status: &Authorisation) -> Result<Vec<Token>, Fault> {
+        let mut meant = Vec::new();
+        self.walk(request.resource, |shard, index, handle| {
+            let texts = shard.texts(index);
+            if texts.get(Field::WatcherUser) == request.watcher_user
+                && texts.get(Field::WatcherDomain) == request.watcher_domain
+            {
+                meant.push(handle);
+            }
+        });
+        let ends = status.status == Status::Terminated;
+        let writes_back = self.writes_back();
+        let mut tokens = Vec::new();
+        for handle in meant {
+            let changed = self.change_texts(handle, &[(Field::Reason, &status.reason)], |shard, index| {
+                if !ends {
+                    shard.slots.at_mut(index).status = status.status;
+                    shard.owe(index);
+                    if writes_back {
+                        shard.soil(index);
+                    }
+                }
+            });
+            if !changed.map_err(|_| Fault::Storage)? {
+                continue;
+            }
+            let Some(subscription) = self.with_open(handle, |shard, index| shard.copy(index)) else { continue };
+            if ends {
+                let _ = self.journal.ended(subscription.texts.dialog());
+                tokens.extend(self.finish(handle, false, Some(Status::Terminated)));
+            } else {
+                self.journal.went_on(&subscription)?;
+                tokens.push(handle.token());
+            }
+        }
+        Ok(tokens)
+    }
+
+    fn cached(&mut self, resource: Resource<'_>, version: Version, steady: bool) -> Option<Vec<u8>> {
+        let key = self.store.key(resource);
+        let now = self.now.unix.0;
+        self.store
+            .shard(self.store.shard_of(key.hash))
+            .ok()?
+            .with(|shard| {
+                let resource = shard.resources.at(shard.find(key)?);
+                let fits = resource.body_version == version.0 && resource.version == version.0;
+                let holds = if steady { resource.body_until > now } else { resource.body_until == 0 || resource.body_until > now };
+                if fits && holds { resource.body.as_deref().map(<[u8]>::to_vec) } else { None }
+            })
+            .ok()?
+    }
+
+    fn cache(&mut self, resource: Resource<'_>, version: Version, steady_until: Option<Timestamp>, body: &[u8]) {
+        // A document that cannot be kept is made again.
+        let Ok(block) = self.store.block(body) else { return };
+        let mut block = Some(block);
+        let key = self.store.key(resource);
+        let Ok(part) = self.store.shard(self.store.shard_of(key.hash)) else { return };
+        let _ = part.with(|shard| {
+            let Some(number) = shard.find(key) else { return };
+            let resource = shard.resources.at_mut(number);
+            if resource.version == version.0 && resource.users > 0 {
+                core::mem::swap(&mut resource.body, &mut block);
+                resource.body_version = version.0;
+                resource.body_until = steady_until.map_or(0, |t| t.0);
+            }
+        });
+        drop(block);
+    }
+}
+

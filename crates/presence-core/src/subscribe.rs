@@ -1,0 +1,221 @@
+//! SUBSCRIBE (RFC 6665 4.2.1).
+
+use crate::config::BelowMinimum;
+use crate::dialog::DialogId;
+use crate::host::{Host, Publications, Rejected, Renewal, Request, Resource, Subscriptions};
+use crate::package::{Family, Kind, Package};
+use crate::refusal::Refusal;
+use crate::render::{self, Transport};
+use crate::server::{Server, find_package};
+use crate::status::Status;
+use crate::subscription::{Field, Subscription, Texts};
+use crate::time::Seconds;
+use crate::uri::sip_uri;
+
+/// User and host of a URI.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Party<'a> {
+    /// The user.
+    pub user: &'a [u8],
+    /// The host.
+    pub host: &'a [u8],
+}
+
+/// A SUBSCRIBE, taken apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscribe<'a> {
+    /// The Event header field.
+    pub event: Option<&'a [u8]>,
+    /// The Expires header field.
+    pub expires: Option<Seconds>,
+    /// The Request-URI; none if it cannot be parsed.
+    pub request_uri: Option<Party<'a>>,
+    /// To.
+    pub to: Party<'a>,
+    /// From.
+    pub from: Party<'a>,
+    /// The watcher, who may be another one than From says.
+    pub watcher: Party<'a>,
+    /// The dialog. Outside of a dialog `to_tag` is the tag that the reply gives.
+    pub dialog: DialogId<'a>,
+    /// Whether the request came in a dialog.
+    pub in_dialog: bool,
+    /// CSeq.
+    pub cseq: u32,
+    /// Contact.
+    pub contact: &'a [u8],
+    /// User of the Contact URI.
+    pub contact_user: &'a [u8],
+    /// The route set for a new dialog.
+    pub record_route: &'a [u8],
+    /// User-Agent.
+    pub user_agent: &'a [u8],
+    /// The receiving socket.
+    pub socket: &'a [u8],
+    /// The transport of the request.
+    pub transport: Transport,
+    /// Our address in the dialog.
+    pub local_contact: &'a [u8],
+    /// The branch flags.
+    pub branch_flags: u32,
+}
+
+/// What was agreed with a SUBSCRIBE; the script may look at it.
+pub type Outcome = Result<Subscription, Refusal>;
+
+impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
+    /// Handles a SUBSCRIBE. A refusal still has to be sent; otherwise the reply and the NOTIFYs have been.
+    pub fn subscribe(&mut self, request: &Subscribe<'_>) -> Outcome {
+        let packages = self.host.packages();
+        let (package, event) = find_package(&packages, request.event)?;
+        let expires = self.agreed_expires(package, request.expires)?;
+        let params = own_params(package, &event.params);
+        if request.in_dialog {
+            self.subscribe_in_dialog(request, package, &params, expires)
+        } else {
+            self.subscribe_anew(request, package, &params, expires)
+        }
+    }
+
+    /// Expires within the configured bounds; 0 stays 0.
+    fn agreed_expires(&self, package: &Package, asked: Option<Seconds>) -> Result<Seconds, Refusal> {
+        let config = self.host.config();
+        let asked = asked.unwrap_or(Seconds(package.default_expires)).min(config.max_expires);
+        if asked == Seconds(0) || asked >= config.min_expires {
+            return Ok(asked);
+        }
+        match config.below_minimum {
+            BelowMinimum::Refuse => Err(Refusal::IntervalTooBrief(config.min_expires)),
+            BelowMinimum::Raise => Ok(config.min_expires),
+        }
+    }
+
+    fn subscribe_anew(&mut self, request: &Subscribe<'_>, package: &Package, params: &[u8], expires: Seconds) -> Outcome {
+        let presentity = match package.family {
+            // draft-anil-sipping-bla 5.1: the line is the user of the Contact, in the domain of From.
+            Family::SharedLine => sip_uri(request.contact_user, request.from.host),
+            _ => {
+                let uri = request.request_uri.ok_or(Refusal::BadRequest)?;
+                sip_uri(uri.user, uri.host)
+            }
+        };
+        self.host.check_request(package.id, false)?;
+        let texts = texts_of(request, params)?;
+        let resource = Resource { uri: &presentity, package: package.id };
+        let asks = Request {
+            resource,
+            watcher_user: request.watcher.user,
+            watcher_domain: request.watcher.host,
+            texts: &texts,
+        };
+        let authorisation = self.host.authorise(&asks)?;
+        let subscription = Subscription {
+            presentity: presentity.clone(),
+            package: package.id,
+            texts: texts.with(&[(Field::Reason, &authorisation.reason)]).map_err(|_| Refusal::BadRequest)?,
+            remote_cseq: request.cseq,
+            local_cseq: 0,
+            version: 0,
+            expires: self.host.now().unix + expires,
+            status: authorisation.status,
+            branch_flags: request.branch_flags,
+        };
+        let lasts = expires > Seconds(0) && subscription.status != Status::Terminated;
+        let token = if lasts { self.subscriptions.open(&subscription)? } else { self.subscriptions.fetch(&subscription)? };
+        self.accept(request, package, expires);
+        if lasts {
+            self.tell_of_watcher(resource, Some(&subscription));
+        }
+        if !lasts || self.notifies_at_once(package) {
+            self.tell(token, resource);
+        }
+        Ok(subscription)
+    }
+
+    fn subscribe_in_dialog(&mut self, request: &Subscribe<'_>, package: &Package, params: &[u8], expires: Seconds) -> Outcome {
+        let known = self.subscriptions.find(request.dialog)?.ok_or(Refusal::NoSubscription)?;
+        let same_id = known.event_id() == crate::subscription::event_id(params);
+        if known.package != package.id || !same_id {
+            // DIFFERS: the C module answers 500 to another package in a known dialog (RFC 6665 4.2.1.2 wants 481).
+            return Err(Refusal::NoSubscription);
+        }
+        self.host.check_request(package.id, false)?;
+        let resource = Resource { uri: &known.presentity, package: package.id };
+        let renewal = Renewal {
+            remote_cseq: request.cseq,
+            expires: self.host.now().unix + expires,
+            contact: request.contact,
+        };
+        let ends = expires == Seconds(0);
+        let token = match if ends {
+            self.subscriptions.close(request.dialog, &renewal)
+        } else {
+            self.subscriptions.renew(request.dialog, &renewal)
+        } {
+            Ok(token) => token,
+            Err(Rejected::Unknown) => return Err(Refusal::NoSubscription),
+            Err(Rejected::OldCseq) => return Err(Refusal::BadRequest),
+            Err(Rejected::Refused(refusal)) => return Err(refusal),
+        };
+        let now_known = self.subscriptions.of_token(token).unwrap_or_else(|| known.clone());
+        self.accept(request, package, expires);
+        self.tell_of_watcher(resource, (!ends).then_some(&now_known));
+        if ends || self.notifies_at_once(package) {
+            self.tell(token, resource);
+        }
+        Ok(Subscription { remote_cseq: request.cseq, ..now_known })
+    }
+
+    /// `send_fast_notify` 0 keeps back the NOTIFY after a SUBSCRIBE, but for packages with watcher information, which
+    /// the C module does not keep back either.
+    fn notifies_at_once(&self, package: &Package) -> bool {
+        self.host.config().fast_notify || package.peer.is_some() && package.kind == Kind::Published
+    }
+
+    fn accept(&mut self, request: &Subscribe<'_>, package: &Package, expires: Seconds) {
+        let code = match package.kind {
+            Kind::Published => self.host.config().accepted_code,
+            Kind::WatcherInfo => 200,
+        };
+        let headers = render::subscribe_reply(expires.0, request.local_contact, request.transport);
+        self.host.reply(code, &headers);
+    }
+}
+
+/// The Event parameters that belong to the subscription, not to the package's name, as they are echoed.
+fn own_params(package: &Package, params: &[crate::event::Param<'_>]) -> Vec<u8> {
+    let of_package = |name: &[u8]| {
+        package.name.split(|&b| b == b';').skip(1).any(|p| p.split(|&b| b == b'=').next().is_some_and(|n| n.eq_ignore_ascii_case(name)))
+    };
+    let mut text = Vec::new();
+    for param in params.iter().filter(|p| !of_package(p.name)) {
+        text.push(b';');
+        text.extend_from_slice(param.name);
+        if !param.value.is_empty() {
+            text.push(b'=');
+            text.extend_from_slice(param.value);
+        }
+    }
+    text
+}
+
+fn texts_of(request: &Subscribe<'_>, params: &[u8]) -> Result<Texts, Refusal> {
+    Texts::pack(&[
+        (Field::ToUser, request.to.user),
+        (Field::ToDomain, request.to.host),
+        (Field::FromUser, request.from.user),
+        (Field::FromDomain, request.from.host),
+        (Field::WatcherUser, request.watcher.user),
+        (Field::WatcherDomain, request.watcher.host),
+        (Field::EventParams, params),
+        (Field::ToTag, request.dialog.to_tag),
+        (Field::FromTag, request.dialog.from_tag),
+        (Field::CallId, request.dialog.call_id),
+        (Field::Socket, request.socket),
+        (Field::Contact, request.contact),
+        (Field::LocalContact, request.local_contact),
+        (Field::RecordRoute, request.record_route),
+        (Field::UserAgent, request.user_agent),
+    ])
+    .map_err(|_| Refusal::BadRequest)
+}

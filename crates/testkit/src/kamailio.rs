@@ -1,0 +1,456 @@
+//! A real Kamailio, on its own port and in its own folder, killed when dropped.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+const STOCK_MODULES: &str = "/usr/lib/x86_64-linux-gnu/kamailio/modules";
+
+/// Which presence.so is loaded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Module {
+    /// This project's.
+    Ours(PathBuf),
+    /// Kamailio's own.
+    Stock,
+}
+
+impl Module {
+    /// What `PRESENCE_SO` says; this project's release build without it.
+    #[must_use]
+    pub fn from_env() -> Self {
+        match std::env::var("PRESENCE_SO") {
+            Ok(so) if so == "stock" => Self::Stock,
+            Ok(so) if !so.is_empty() => Self::Ours(so.into()),
+            _ => Self::Ours(crate::root().join("target/release/presence.so")),
+        }
+    }
+
+    /// Whether it is Kamailio's own.
+    #[must_use]
+    pub fn is_stock(&self) -> bool {
+        *self == Self::Stock
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Ours(path) => path.clone(),
+            Self::Stock => modules().join("presence.so"),
+        }
+    }
+}
+
+fn modules() -> PathBuf {
+    std::env::var_os("KAMAILIO_MODULES").map_or_else(|| STOCK_MODULES.into(), PathBuf::from)
+}
+
+/// The database behind the server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Database {
+    /// None.
+    None,
+    /// A SQLite file with Kamailio's schema, in the server's folder; the journal mode as PRAGMA names it.
+    Sqlite(&'static str),
+    /// An existing SQLite file.
+    SqliteFile(PathBuf),
+}
+
+/// What is to be started.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    module: Module,
+    database: Database,
+    children: u32,
+    shm_mb: u32,
+    pkg_mb: u32,
+    allocator: Option<&'static str>,
+    debug: i32,
+    packages: Vec<&'static str>,
+    before: String,
+    params: Vec<(String, String)>,
+    extra: String,
+    routes: Option<String>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            module: Module::from_env(),
+            database: Database::None,
+            children: 2,
+            shm_mb: 64,
+            pkg_mb: 8,
+            allocator: None,
+            debug: 2,
+            packages: vec!["presence_xml", "presence_mwi", "presence_dialoginfo"],
+            before: String::new(),
+            params: Vec::new(),
+            extra: String::new(),
+            routes: None,
+        }
+    }
+}
+
+/// `request_route` of a presence server.
+pub const ROUTES: &str = r#"
+request_route {
+    if (is_method("OPTIONS")) { sl_send_reply("200", "OK"); exit; }
+    if (!t_newtran()) { sl_reply_error(); exit; }
+    if (is_method("PUBLISH")) {
+        if ($hdr(Sender) != $null) handle_publish("$hdr(Sender)"); else handle_publish();
+        t_release(); exit;
+    }
+    if (is_method("SUBSCRIBE")) { handle_subscribe(); t_release(); exit; }
+    t_reply("405", "Method Not Allowed");
+    exit;
+}
+"#;
+
+impl Builder {
+    /// Another module than `PRESENCE_SO` says.
+    #[must_use]
+    pub fn module(mut self, module: Module) -> Self {
+        self.module = module;
+        self
+    }
+
+    /// A database.
+    #[must_use]
+    pub fn database(mut self, database: Database) -> Self {
+        self.database = database;
+        self
+    }
+
+    /// UDP workers.
+    #[must_use]
+    pub fn children(mut self, children: u32) -> Self {
+        self.children = children;
+        self
+    }
+
+    /// Shared and private memory, in megabytes.
+    #[must_use]
+    pub fn memory(mut self, shm_mb: u32, pkg_mb: u32) -> Self {
+        (self.shm_mb, self.pkg_mb) = (shm_mb, pkg_mb);
+        self
+    }
+
+    /// The allocator of both (`qm`, `fm`, `tlsf`).
+    #[must_use]
+    pub fn allocator(mut self, name: &'static str) -> Self {
+        self.allocator = Some(name);
+        self
+    }
+
+    /// The log level (`debug`).
+    #[must_use]
+    pub fn debug(mut self, level: i32) -> Self {
+        self.debug = level;
+        self
+    }
+
+    /// The modules with event packages that are loaded.
+    #[must_use]
+    pub fn packages(mut self, names: &[&'static str]) -> Self {
+        self.packages = names.to_vec();
+        self
+    }
+
+    /// A parameter of presence: a number, or a text in quotes.
+    #[must_use]
+    pub fn param(mut self, name: &str, value: impl ToString) -> Self {
+        self.params.retain(|(n, _)| n != name);
+        self.params.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// Lines before presence is loaded.
+    #[must_use]
+    pub fn before(mut self, lines: &str) -> Self {
+        let _ = writeln!(self.before, "{lines}");
+        self
+    }
+
+    /// Lines after all modules are loaded.
+    #[must_use]
+    pub fn extra(mut self, lines: &str) -> Self {
+        let _ = writeln!(self.extra, "{lines}");
+        self
+    }
+
+    /// The routes, instead of [`ROUTES`].
+    #[must_use]
+    pub fn routes(mut self, routes: &str) -> Self {
+        self.routes = Some(routes.into());
+        self
+    }
+
+    fn config(&self, port: u16, dir: &Path) -> String {
+        let db_module = if self.database == Database::None { "" } else { "loadmodule \"db_sqlite.so\"" };
+        let url = match &self.database {
+            Database::None => String::new(),
+            Database::Sqlite(_) => format!("\"sqlite:///{}\"", dir.join("db.sqlite").display()),
+            Database::SqliteFile(path) => format!("\"sqlite:///{}\"", path.display()),
+        };
+        let mut text = format!(
+            "#!KAMAILIO\ndebug={}\nlog_stderror=yes\nfork=yes\nchildren={}\nlisten=udp:127.0.0.1:{port}\ndisable_tcp=yes\n\
+             auto_aliases=no\ndns=no\nrev_dns=no\ndisable_core_dump=yes\nserver_header=\"Server: k\"\n\
+             mpath=\"{}/\"\n",
+            self.debug,
+            self.children,
+            modules().display()
+        );
+        for module in ["tm", "sl", "tmx", "rr", "pv", "textops", "ctl", "kex", "corex", "xlog"] {
+            let _ = writeln!(text, "loadmodule \"{module}.so\"");
+        }
+        let _ = writeln!(text, "{}{db_module}\nloadmodule \"{}\"", self.before, self.module.path().display());
+        for package in &self.packages {
+            let _ = writeln!(text, "loadmodule \"{package}.so\"");
+        }
+        let _ = writeln!(text, "modparam(\"ctl\", \"binrpc\", \"unix:{}\")", dir.join("ctl.sock").display());
+        if !url.is_empty() {
+            let _ = writeln!(text, "modparam(\"presence\", \"db_url\", {url})");
+            if self.packages.contains(&"presence_xml") {
+                let _ = writeln!(text, "modparam(\"presence_xml\", \"db_url\", {url})");
+            }
+        }
+        if self.packages.contains(&"presence_xml") && !self.extra.contains("force_active") {
+            let _ = writeln!(text, "modparam(\"presence_xml\", \"force_active\", 1)");
+        }
+        let defaults = [("publ_cache", "2"), ("subs_db_mode", "0")];
+        for (name, value) in defaults {
+            if self.database == Database::None && !self.params.iter().any(|(n, _)| n == name) {
+                let _ = writeln!(text, "modparam(\"presence\", \"{name}\", {value})");
+            }
+        }
+        if !self.params.iter().any(|(n, _)| n == "server_address") {
+            let _ = writeln!(text, "modparam(\"presence\", \"server_address\", \"sip:127.0.0.1:{port}\")");
+        }
+        for (name, value) in &self.params {
+            let _ = writeln!(text, "modparam(\"presence\", \"{name}\", {value})");
+        }
+        let _ = writeln!(text, "{}\n{}", self.extra, self.routes.as_deref().unwrap_or(ROUTES));
+        text
+    }
+
+    /// Starts the server and waits until it answers; panics with its log if it does not start.
+    #[must_use]
+    pub fn start(self) -> Kamailio {
+        match self.try_start() {
+            Ok(server) => server,
+            Err(log) => panic!("kamailio did not start:\n{log}"),
+        }
+    }
+
+    /// Starts the server; its log if it does not start.
+    pub fn try_start(self) -> Result<Kamailio, String> {
+        let dir = new_folder();
+        if let Database::Sqlite(journal) = &self.database {
+            crate::sqlite::create(&dir.join("db.sqlite"), journal);
+        }
+        let port = free_port();
+        let config = dir.join("kamailio.cfg");
+        fs::write(&config, self.config(port, &dir)).expect("writes the config");
+        let mut server = Kamailio { child: None, port, dir, builder: self };
+        server.launch()?;
+        Ok(server)
+    }
+}
+
+fn new_folder() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let base = if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
+    let dir = base.join(format!("presence-test-{}-{number}", std::process::id()));
+    fs::create_dir_all(&dir).expect("makes a folder");
+    dir
+}
+
+fn free_port() -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    socket.local_addr().expect("an address").port()
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Kamailio {
+    child: Option<Child>,
+    /// Its UDP port on 127.0.0.1.
+    pub port: u16,
+    /// Its folder.
+    pub dir: PathBuf,
+    builder: Builder,
+}
+
+impl Kamailio {
+    /// The default: memory only, two workers, presence_xml, presence_mwi and presence_dialoginfo.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    fn launch(&mut self) -> Result<(), String> {
+        let binary = std::env::var("KAMAILIO_BIN").unwrap_or_else(|_| "kamailio".into());
+        let mut words = binary.split_whitespace();
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path()).expect("opens the log");
+        let mut command = Command::new(words.next().unwrap_or("kamailio"));
+        command.args(words).args(["-DD", "-E", "-f"]).arg(self.dir.join("kamailio.cfg"));
+        command.args(["-m", &self.builder.shm_mb.to_string(), "-M", &self.builder.pkg_mb.to_string()]);
+        command.arg("-Y").arg(&self.dir).arg("-w").arg(&self.dir).args(["-b", "4194304"]);
+        if let Some(allocator) = self.builder.allocator {
+            command.args(["-x", allocator, "-X", allocator]);
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("clones the log")).stderr(log);
+        self.child = Some(command.spawn().unwrap_or_else(|e| panic!("cannot run {binary}: {e}")));
+        self.wait_until_it_answers()
+    }
+
+    fn wait_until_it_answers(&mut self) -> Result<(), String> {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
+        let own = socket.local_addr().expect("an address");
+        let end = Instant::now() + Duration::from_secs(60);
+        let mut n = 0;
+        while Instant::now() < end {
+            if let Ok(Some(_)) = self.child.as_mut().expect("launched").try_wait() {
+                self.child = None;
+                return Err(self.log());
+            }
+            n += 1;
+            let ping = format!(
+                "OPTIONS sip:127.0.0.1:{} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKping{n}\r\nFrom: <sip:a@b>;tag=1\r\n\
+                 To: <sip:a@b>\r\nCall-ID: ping{n}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n",
+                self.port
+            );
+            let _ = socket.send_to(ping.as_bytes(), ("127.0.0.1", self.port));
+            if socket.recv(&mut [0; 2048]).is_ok() {
+                return Ok(());
+            }
+        }
+        Err(format!("no answer within 60 s\n{}", self.log()))
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.join("kamailio.log")
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    /// Lines of the log that contain a text.
+    #[must_use]
+    pub fn log_lines(&self, text: &str) -> Vec<String> {
+        self.log().lines().filter(|l| l.contains(text)).map(str::to_owned).collect()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|c| matches!(c.try_wait(), Ok(None)))
+    }
+
+    /// The process id of its main process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
+    /// The SQLite file, if there is one.
+    #[must_use]
+    pub fn database_file(&self) -> PathBuf {
+        match &self.builder.database {
+            Database::SqliteFile(path) => path.clone(),
+            _ => self.dir.join("db.sqlite"),
+        }
+    }
+
+    /// Calls an RPC command; standard output and error of kamcmd.
+    #[must_use]
+    pub fn rpc(&self, arguments: &[&str]) -> String {
+        let socket = format!("unix:{}", self.dir.join("ctl.sock").display());
+        let output = Command::new("kamcmd").args(["-s", &socket]).args(arguments).output().expect("runs kamcmd");
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    }
+
+    /// Shared memory in use, as the host counts it.
+    #[must_use]
+    pub fn shm_used(&self) -> i64 {
+        let answer = self.rpc(&["core.shmmem"]);
+        let line = answer.lines().find_map(|l| l.trim().strip_prefix("used: ")).unwrap_or_default();
+        line.trim().parse().unwrap_or_else(|_| panic!("no number in {answer}"))
+    }
+
+    /// Private memory in use by the process that uses most.
+    #[must_use]
+    pub fn pkg_used(&self) -> i64 {
+        let answer = self.rpc(&["pkg.stats"]);
+        answer.lines().filter_map(|l| l.trim().strip_prefix("used: ")?.trim().parse().ok()).max().unwrap_or(0)
+    }
+
+    /// Stops it as an operator would, and waits.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        let status = crate::wait_for("the server stops", 60.0, || self.child.as_mut()?.try_wait().ok()?);
+        self.child = None;
+        status
+    }
+
+    /// Sends a signal to the main process.
+    pub fn signal(&self, name: &str) {
+        let _ = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+    }
+
+    /// Stops it (if it runs) and starts it again with the same folder, database and port.
+    pub fn restart(&mut self) {
+        if self.child.is_some() {
+            self.stop();
+        }
+        self.launch().unwrap_or_else(|log| panic!("kamailio did not start again:\n{log}"));
+    }
+
+    /// Starts it again with another module, on the same folder, database and port.
+    pub fn restart_with(&mut self, module: Module) {
+        if self.child.is_some() {
+            self.stop();
+        }
+        self.builder.module = module;
+        fs::write(self.dir.join("kamailio.cfg"), self.builder.config(self.port, &self.dir)).expect("writes the config");
+        self.launch().unwrap_or_else(|log| panic!("kamailio did not start again:\n{log}"));
+    }
+
+    /// Process ids of all its processes.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        let main = self.pid();
+        let children = fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap_or_default();
+        std::iter::once(main).chain(children.split_whitespace().filter_map(|p| p.parse().ok())).collect()
+    }
+}
+
+impl Drop for Kamailio {
+    fn drop(&mut self) {
+        let pids = self.pids();
+        if let Some(mut child) = self.child.take() {
+            for pid in pids {
+                let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
+            }
+            let _ = child.wait();
+        }
+        if std::env::var_os("KEEP").is_none() && !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.dir);
+        } else if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(40).collect();
+            eprintln!("--- end of the server's log ({})", self.log_path().display());
+            for line in tail.iter().rev() {
+                eprintln!("{line}");
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What the tests share: a real Kamailio on its own loopback port, phones that speak SIP over UDP, a look into SQLite.
+//!
+//! `PRESENCE_SO` picks the module under test: a path, or `stock` for Kamailio's own C module. Default: the release
+//! build of this project. `KAMAILIO_BIN` and `KAMAILIO_MODULES` pick another Kamailio.
+
+pub mod kamailio;
+pub mod phone;
+pub mod sip;
+pub mod sqlite;
+
+pub use crate::kamailio::{Builder, Database, Kamailio, Module};
+pub use crate::phone::Phone;
+pub use crate::sip::Message;
+
+use std::path::PathBuf;
+
+/// The project's top folder.
+#[must_use]
+pub fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize().expect("the project's folder")
+}
+
+/// Waits until `done` gives something, for at most `seconds`; panics with `what` otherwise.
+pub fn wait_for<T>(what: &str, seconds: f64, mut done: impl FnMut() -> Option<T>) -> T {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs_f64(seconds);
+    loop {
+        if let Some(value) = done() {
+            return value;
+        }
+        assert!(std::time::Instant::now() < end, "not within {seconds} s: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}

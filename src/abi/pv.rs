@@ -1,0 +1,218 @@
+//! `$subs(...)` and `$notify_reply(...)`.
+
+use crate::params::settings;
+use core::cell::{Cell, RefCell};
+use core::ffi::c_int;
+use core::ptr::{null, null_mut};
+use kamailio::entry::guard;
+use kamailio::log;
+use kamailio::pv::{Value, give};
+use kamailio::raw;
+use kamailio::str::{Str, bytes, literal, show};
+use presence_core::subscription::{Field, Subscription};
+
+thread_local! {
+    /// The subscription of the last SUBSCRIBE that this process handled.
+    static LAST: RefCell<Option<Subscription>> = const { RefCell::new(None) };
+    /// The subscription whose NOTIFY is being sent or was answered, while a route runs for it.
+    static CURRENT: Cell<*const Subscription> = const { Cell::new(null()) };
+    /// The reply to that NOTIFY.
+    static REPLY: Cell<*mut raw::sip_msg_t> = const { Cell::new(null_mut()) };
+}
+
+/// Remembers the subscription for the rest of the script (`pres_subs_mode`).
+pub fn remember(subscription: Option<Subscription>) {
+    if settings().subs_pv {
+        LAST.set(subscription);
+    }
+}
+
+/// Runs something while `$subs(...)` is this subscription.
+pub fn with_current<R>(subscription: &Subscription, run: impl FnOnce() -> R) -> R {
+    struct Restore(*const Subscription);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.set(self.0);
+        }
+    }
+    let _restore = Restore(CURRENT.replace(subscription));
+    run()
+}
+
+/// Runs something while `$notify_reply(...)` looks at this reply.
+pub fn with_reply<R>(reply: *mut raw::sip_msg_t, run: impl FnOnce() -> R) -> R {
+    struct Restore(*mut raw::sip_msg_t);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            REPLY.set(self.0);
+        }
+    }
+    let _restore = Restore(REPLY.replace(reply));
+    run()
+}
+
+/// The attributes, by their names in the script.
+type Attribute = for<'s> fn(&'s Subscription) -> Value<'s>;
+
+macro_rules! text {
+    ($field:ident) => {
+        |s| Value::Text(s.text(Field::$field))
+    };
+}
+
+const ATTRIBUTES: &[(&str, Attribute)] = &[
+    ("uri", |s| Value::Text(&s.presentity)),
+    ("pres_uri", |s| Value::Text(&s.presentity)),
+    ("to_user", text!(ToUser)),
+    ("to_domain", text!(ToDomain)),
+    ("from_user", text!(FromUser)),
+    ("from_domain", text!(FromDomain)),
+    ("watcher_username", text!(WatcherUser)),
+    ("watcher_domain", text!(WatcherDomain)),
+    ("event", event_name),
+    ("event_id", |s| Value::Text(s.event_id())),
+    ("to_tag", text!(ToTag)),
+    ("from_tag", text!(FromTag)),
+    ("callid", text!(CallId)),
+    ("remote_cseq", |s| Value::Unsigned(s.remote_cseq)),
+    ("local_cseq", |s| Value::Unsigned(s.local_cseq)),
+    ("contact", text!(Contact)),
+    ("local_contact", text!(LocalContact)),
+    ("record_route", text!(RecordRoute)),
+    ("expires", |s| Value::Unsigned(s.expires.since(crate::host::now().unix).0)),
+    ("status", |s| Value::Unsigned(u32::from(s.status as u8))),
+    ("reason", text!(Reason)),
+    ("version", |s| Value::Signed(s.version as i32)),
+    ("flags", |s| Value::Signed(s.branch_flags as i32)),
+    ("user_agent", text!(UserAgent)),
+    ("sockinfo", text!(Socket)),
+];
+
+fn event_name(subscription: &Subscription) -> Value<'_> {
+    let event = super::packages::raw_of(subscription.package);
+    // SAFETY: null or a structure of the registry, whose name stays.
+    unsafe { event.as_ref() }.map_or(Value::Null, |e| Value::Text(unsafe { bytes(&e.name) }))
+}
+
+unsafe extern "C" fn parse_subs(spec: *mut raw::pv_spec_t, name: *mut raw::str_) -> c_int {
+    guard("$subs", -1, || {
+        // SAFETY: the host's own structures, while the script is parsed.
+        let (Some(spec), Some(name)) = (unsafe { spec.as_mut() }, unsafe { name.as_ref() }) else { return -1 };
+        // SAFETY: as above.
+        let name = unsafe { bytes(name) };
+        let Some(index) = ATTRIBUTES.iter().position(|(n, _)| n.as_bytes() == name) else {
+            log!(Error, "$subs({}): there is no such attribute", show(name));
+            return -1;
+        };
+        spec.pvp.pvn.type_ = raw::PV_NAME_INTSTR as c_int;
+        spec.pvp.pvn.u.isname.type_ = 0;
+        spec.pvp.pvn.u.isname.name.n = index as _;
+        0
+    })
+}
+
+unsafe extern "C" fn get_subs(msg: *mut raw::sip_msg_t, param: *mut raw::pv_param_t, result: *mut raw::pv_value_t) -> c_int {
+    guard("$subs", -1, || {
+        // SAFETY: the parameter that `parse_subs` filled.
+        let index = unsafe { (*param).pvn.u.isname.name.n } as usize;
+        let Some((_, attribute)) = ATTRIBUTES.get(index) else { return -1 };
+        if !settings().subs_pv {
+            // SAFETY: passed on to the host.
+            return unsafe { give(msg, param, result, Value::Null) };
+        }
+        // SAFETY: `with_current` keeps the subscription alive while the pointer is set.
+        if let Some(current) = unsafe { CURRENT.get().as_ref() } {
+            // SAFETY: passed on to the host.
+            return unsafe { give(msg, param, result, attribute(current)) };
+        }
+        LAST.with_borrow(|last| {
+            let value = last.as_ref().map_or(Value::Null, attribute);
+            // SAFETY: passed on to the host; the text stays until the next SUBSCRIBE.
+            unsafe { give(msg, param, result, value) }
+        })
+    })
+}
+
+unsafe extern "C" fn parse_notify_reply(spec: *mut raw::pv_spec_t, name: *mut raw::str_) -> c_int {
+    guard("$notify_reply", -1, || {
+        // SAFETY: the host's own structures, while the script is parsed. The inner variable stays for good.
+        unsafe {
+            let (Some(spec), Some(text)) = (spec.as_mut(), name.as_ref()) else { return -1 };
+            let inner: *mut raw::pv_spec_t = Box::into_raw(Box::new(core::mem::zeroed()));
+            if raw::pv_parse_spec(name, inner).is_null() {
+                log!(Error, "$notify_reply({}): there is no such variable", show(bytes(text)));
+                drop(Box::from_raw(inner));
+                return -1;
+            }
+            spec.pvp.pvn.u.dname = inner.cast();
+            spec.pvp.pvn.type_ = raw::PV_NAME_PVAR as c_int;
+            0
+        }
+    })
+}
+
+unsafe extern "C" fn get_notify_reply(
+    msg: *mut raw::sip_msg_t,
+    param: *mut raw::pv_param_t,
+    result: *mut raw::pv_value_t,
+) -> c_int {
+    guard("$notify_reply", -1, || {
+        // SAFETY: the parameter that `parse_notify_reply` filled; the reply is valid while it is set.
+        unsafe {
+            let inner = (*param).pvn.u.dname.cast::<raw::pv_spec_t>();
+            let reply = REPLY.get();
+            if inner.is_null() || reply.is_null() {
+                return give(msg, param, result, Value::Null);
+            }
+            raw::pv_get_spec_value(reply, inner, result)
+        }
+    })
+}
+
+const fn variable(
+    name: &'static str,
+    get: unsafe extern "C" fn(*mut raw::sip_msg_t, *mut raw::pv_param_t, *mut raw::pv_value_t) -> c_int,
+    parse: unsafe extern "C" fn(*mut raw::pv_spec_t, *mut raw::str_) -> c_int,
+) -> raw::pv_export_t {
+    raw::pv_export_t {
+        name: Str { ..literal(name) },
+        type_: raw::PVT_OTHER,
+        getf: Some(get),
+        setf: None,
+        parse_name: Some(parse),
+        parse_index: None,
+        init_param: None,
+        iparam: 0,
+    }
+}
+
+/// The host's table.
+pub static TABLE: kamailio::module::Table<raw::pv_export_t, 3> = kamailio::module::Table::new([
+    variable("subs", get_subs, parse_subs),
+    variable("notify_reply", get_notify_reply, parse_notify_reply),
+    // SAFETY: an empty entry ends the table.
+    unsafe { core::mem::zeroed() },
+]);
+
+const NO_ANSWER: &[u8] = b"SIP/2.0 408 TIMEOUT\r\nVia: SIP/2.0/UDP 127.0.0.1\r\nFrom: invalid;\r\nTo: invalid\r\n\
+Call-ID: invalid\r\nCSeq: 1 TIMEOUT\r\nContent-Length: 0\r\n\r\n";
+
+/// A reply that says that there was none, for `$notify_reply(...)`.
+pub fn no_answer() -> *mut raw::sip_msg_t {
+    thread_local! {
+        static MADE: Cell<*mut raw::sip_msg_t> = const { Cell::new(null_mut()) };
+    }
+    if MADE.get().is_null() {
+        // SAFETY: a zeroed message is what the builder expects; it stays for the life of the process.
+        unsafe {
+            let msg: *mut raw::sip_msg_t = Box::into_raw(Box::new(core::mem::zeroed()));
+            let built = raw::build_sip_msg_from_buf(msg, NO_ANSWER.as_ptr().cast_mut().cast(), NO_ANSWER.len() as c_int, raw::inc_msg_no());
+            if built >= 0 {
+                MADE.set(msg);
+            } else {
+                drop(Box::from_raw(msg));
+            }
+        }
+    }
+    MADE.get()
+}

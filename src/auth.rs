@@ -1,0 +1,241 @@
+//! Who may watch: the `watchers` table and the rules of the packages.
+
+use crate::abi::packages::{self, Rules};
+use crate::commands::with_server;
+use crate::host::now;
+use crate::params::settings;
+use crate::store::database;
+use crate::store::schema as col;
+use kamailio::db::{Assign, Condition, Op, Value};
+use kamailio::log;
+use kamailio::str::show;
+use presence_core::host::{Authorisation, Request, Resource};
+use presence_core::package::Package;
+use presence_core::refusal::Fault;
+use presence_core::status::{POLITE_BLOCK, Status};
+use presence_core::subscription::{Field, Subscription, Texts};
+use presence_core::time::{Seconds, Timestamp};
+use presence_core::uri::sip_uri;
+use presence_core::winfo::Watcher;
+
+/// What [`status_of`] returns for an active watcher who gets no state.
+const POLITELY_BLOCKED: i32 = 5;
+
+/// The authorisation of a watcher: the stored one, or else what the rules say, which is then stored. Without a
+/// database everybody may watch, as in the C module.
+pub fn authorise(registry: &[Package], request: &Request<'_>) -> Result<Authorisation, Fault> {
+    let package = registry.get(usize::from(request.resource.package.0)).ok_or(Fault::Package)?;
+    if !package.needs_auth || !database::is_open() {
+        return Ok(Authorisation::active());
+    }
+    if let Some(stored) = stored(package, request)? {
+        return Ok(stored);
+    }
+    let decided = decide(request, Status::Pending, b"", &Rules::of(request.resource)?)?;
+    store(package, request, &decided)?;
+    Ok(decided)
+}
+
+fn identity<'a>(package: &'a Package, request: &Request<'a>) -> [Condition<'a>; 4] {
+    [
+        Condition(col::PRESENTITY_URI, Op::Eq, Value::Text(request.resource.uri)),
+        Condition(col::WATCHER_USERNAME, Op::Eq, Value::Text(request.watcher_user)),
+        Condition(col::WATCHER_DOMAIN, Op::Eq, Value::Text(request.watcher_domain)),
+        Condition(col::EVENT, Op::Eq, Value::Text(&package.name)),
+    ]
+}
+
+fn stored(package: &Package, request: &Request<'_>) -> Result<Option<Authorisation>, Fault> {
+    database::read(|db| {
+        let of = identity(package, request);
+        let rows = db.query(settings().watchers_table, &[col::STATUS, col::REASON], &of, None)?;
+        Ok(rows.get(0).map(|row| Authorisation {
+            status: Status::from_number(row.int(0).unsigned_abs()).unwrap_or(Status::Pending),
+            reason: row.text(1).to_vec(),
+        }))
+    })
+}
+
+fn store(package: &Package, request: &Request<'_>, authorisation: &Authorisation) -> Result<(), Fault> {
+    let row = [
+        Assign(col::PRESENTITY_URI, Value::Text(request.resource.uri)),
+        Assign(col::WATCHER_USERNAME, Value::Text(request.watcher_user)),
+        Assign(col::WATCHER_DOMAIN, Value::Text(request.watcher_domain)),
+        Assign(col::EVENT, Value::Text(&package.name)),
+        Assign(col::STATUS, Value::Int(authorisation.status as i32)),
+        Assign(col::INSERTED_TIME, Value::Int(now().unix.column())),
+        Assign(col::REASON, Value::Text(&authorisation.reason)),
+    ];
+    let table = settings().watchers_table;
+    let inserted = database::write(|db| match db.driver().can_replace() {
+        true => db.replace(table, &row, 4),
+        false => db.insert(table, &row),
+    });
+    match inserted {
+        // Another process was faster: its row is as good.
+        Err(_) if stored(package, request)?.is_some() => Ok(()),
+        other => other,
+    }
+}
+
+/// Asks the package. `status` and `reason` are what holds now.
+fn decide(request: &Request<'_>, status: Status, reason: &[u8], rules: &Rules) -> Result<Authorisation, Fault> {
+    let texts = request
+        .texts
+        .with(&[
+            (Field::WatcherUser, request.watcher_user),
+            (Field::WatcherDomain, request.watcher_domain),
+            (Field::Reason, reason),
+        ])
+        .map_err(|_| Fault::Package)?;
+    let subscription = Subscription {
+        presentity: request.resource.uri.to_vec(),
+        package: request.resource.package,
+        texts,
+        remote_cseq: 0,
+        local_cseq: 0,
+        version: 0,
+        expires: Timestamp(0),
+        status,
+        branch_flags: 0,
+    };
+    let (status, reason) = packages::auth_status(&subscription, rules)?;
+    match Status::from_number(status) {
+        Some(status) => Ok(Authorisation { status, reason }),
+        None => {
+            log!(Error, "the rules of {} gave the status {status}, which does not exist", show(request.resource.uri));
+            Err(Fault::Package)
+        }
+    }
+}
+
+/// Watchers without a subscription who wait for a decision: pending ones in the table.
+pub fn waiting(registry: &[Package], resource: Resource<'_>) -> Result<Vec<Watcher>, Fault> {
+    let package = registry.get(usize::from(resource.package.0)).ok_or(Fault::Package)?;
+    // DIFFERS: the C module calls a database that is not there, and dies of it.
+    if !database::is_open() {
+        return Ok(Vec::new());
+    }
+    database::read(|db| {
+        let of = [
+            Condition(col::PRESENTITY_URI, Op::Eq, Value::Text(resource.uri)),
+            Condition(col::EVENT, Op::Eq, Value::Text(&package.name)),
+            Condition(col::STATUS, Op::Eq, Value::Int(Status::Pending as i32)),
+        ];
+        let columns = [col::WATCHER_USERNAME, col::WATCHER_DOMAIN];
+        let rows = db.query(settings().watchers_table, &columns, &of, None)?;
+        Ok(rows.iter().map(|row| Watcher::waiting(sip_uri(row.text(0), row.text(1)))).collect())
+    })
+}
+
+/// Forgets watchers who have waited for a day (`clean_period`).
+pub fn clean() {
+    if !database::is_open() {
+        return;
+    }
+    let day_ago = now().unix - Seconds(24 * 3600);
+    let done = database::write(|db| {
+        let of = [
+            Condition(col::INSERTED_TIME, Op::Lt, Value::Int(day_ago.column())),
+            Condition(col::STATUS, Op::Eq, Value::Int(Status::Pending as i32)),
+        ];
+        db.delete(settings().watchers_table, &of)
+    });
+    if done.is_err() {
+        log!(Error, "watchers who wait for too long could not be removed from the table");
+    }
+}
+
+/// `pres_auth_status`: what the rules say of a watcher, as a number for the script.
+pub fn status_of(watcher: &[u8], presentity: &[u8]) -> i32 {
+    let Some(package) = packages::by_name(b"presence") else {
+        log!(Error, "pres_auth_status: there is no package \"presence\"");
+        return -1;
+    };
+    let registry = packages::all();
+    if !registry.get(usize::from(package.0)).is_some_and(|p| p.needs_auth) {
+        return Status::Active as i32;
+    }
+    if watcher.is_empty() || presentity.is_empty() {
+        log!(Error, "pres_auth_status: a URI is missing");
+        return -1;
+    }
+    let (Some(w), Some(p)) = (kamailio::uri::parse(watcher), kamailio::uri::parse(presentity)) else {
+        log!(Error, "pres_auth_status: \"{}\" or \"{}\" is no URI", show(watcher), show(presentity));
+        return -1;
+    };
+    let uri = sip_uri(p.user, p.host);
+    let resource = Resource { uri: &uri, package };
+    let rules = match Rules::of(resource) {
+        Ok(rules) if rules.exist() => rules,
+        _ => return Status::Pending as i32,
+    };
+    let Ok(texts) = Texts::pack(&[]) else { return -1 };
+    let request = Request { resource, watcher_user: w.user, watcher_domain: w.host, texts: &texts };
+    match decide(&request, Status::Pending, b"", &rules) {
+        Ok(a) if a.reason == POLITE_BLOCK => POLITELY_BLOCKED,
+        Ok(a) => a.status as i32,
+        Err(_) => -1,
+    }
+}
+
+/// The rules of a presentity changed (`rules`; or ask the package for them): decides again about every watcher in the
+/// table and tells those whose state changed.
+pub fn update(resource: Resource<'_>, rules: Option<Rules>) -> Result<(), Fault> {
+    let registry = packages::all();
+    let package = registry.get(usize::from(resource.package.0)).ok_or(Fault::Package)?;
+    if !package.needs_auth {
+        log!(Error, "the package of {} needs no authorisation", show(resource.uri));
+        return Err(Fault::Package);
+    }
+    let rules = match rules {
+        Some(rules) => rules,
+        None => Rules::of(resource)?,
+    };
+    if !rules.exist() {
+        log!(Info, "{} has no rules", show(resource.uri));
+        return Err(Fault::Package);
+    }
+    let Ok(texts) = Texts::pack(&[]) else { return Err(Fault::Package) };
+    for (user, domain, old) in listed(package, resource)? {
+        let request = Request { resource, watcher_user: &user, watcher_domain: &domain, texts: &texts };
+        let new = decide(&request, old.status, &old.reason, &rules)?;
+        if new != old {
+            change(package, &request, &new)?;
+        }
+    }
+    Ok(())
+}
+
+type Listed = (Vec<u8>, Vec<u8>, Authorisation);
+
+fn listed(package: &Package, resource: Resource<'_>) -> Result<Vec<Listed>, Fault> {
+    if !database::is_open() {
+        return Ok(Vec::new());
+    }
+    database::read(|db| {
+        let of = [
+            Condition(col::PRESENTITY_URI, Op::Eq, Value::Text(resource.uri)),
+            Condition(col::EVENT, Op::Eq, Value::Text(&package.name)),
+        ];
+        let columns = [col::WATCHER_USERNAME, col::WATCHER_DOMAIN, col::STATUS, col::REASON];
+        let rows = db.query(settings().watchers_table, &columns, &of, None)?;
+        let listed = rows.iter().map(|row| {
+            let status = Status::from_number(row.int(2).unsigned_abs()).unwrap_or(Status::Pending);
+            (row.text(0).to_vec(), row.text(1).to_vec(), Authorisation { status, reason: row.text(3).to_vec() })
+        });
+        Ok(listed.collect())
+    })
+}
+
+fn change(package: &Package, request: &Request<'_>, to: &Authorisation) -> Result<(), Fault> {
+    database::write(|db| {
+        let set = [
+            Assign(col::STATUS, Value::Int(to.status as i32)),
+            Assign(col::REASON, Value::Text(&to.reason)),
+        ];
+        db.update(settings().watchers_table, &identity(package, request), &set)
+    })?;
+    with_server(None, |server| server.authorisation_changed(request, to));
+    Ok(())
+}
