@@ -16,11 +16,12 @@ use presence_core::refusal::Refusal;
 use presence_core::server::Server;
 use presence_core::uri::sip_uri;
 
-/// Runs one journey of the core, for a request or for nobody.
+/// Runs one journey of the core, for a request or for nobody. Gives its result (none without a store), and whether a
+/// final reply was sent.
 pub fn with_server<R>(
     msg: Option<&mut Message<'_>>,
     run: impl FnOnce(&mut Server<'_, Surroundings<'_, '_>, store::Subscriptions, store::Publications>) -> R,
-) -> (R, bool) {
+) -> (Option<R>, bool) {
     let mut host = Surroundings::new(msg);
     let result = store::with(|subscriptions, publications| {
         run(&mut Server { host: &mut host, subscriptions, publications })
@@ -49,7 +50,7 @@ pub fn handle_publish(msg: &mut Message<'_>, sender: Option<&[u8]>) -> i32 {
         return answer(Err(Refusal::BadRequest), msg, false);
     }
     let (outcome, replied) = with_server(Some(msg), |server| server.publish(&request));
-    answer(outcome, msg, replied)
+    answer(outcome.unwrap_or(Err(Refusal::ServerError)), msg, replied)
 }
 
 /// `handle_subscribe()`; `watcher` is none for the one in From.
@@ -63,7 +64,7 @@ pub fn handle_subscribe(msg: &mut Message<'_>, watcher: Option<UserHost<'_>>) ->
         Err(refusal) => return answer(Err(refusal), msg, false),
     };
     let (outcome, replied) = with_server(Some(msg), |server| server.subscribe(&request));
-    let outcome = outcome.map(|subscription| pv::remember(Some(subscription)));
+    let outcome = outcome.unwrap_or(Err(Refusal::ServerError)).map(|subscription| pv::remember(Some(subscription)));
     answer(outcome, msg, replied)
 }
 
@@ -92,7 +93,7 @@ pub fn has_subscribers(presentity: &[u8], event: &[u8]) -> i32 {
     let watchers = store::with(|subscriptions, _| {
         presence_core::host::Subscriptions::watchers(subscriptions, Resource { uri: presentity, package })
     });
-    if watchers.is_ok_and(|w| !w.is_empty()) { 1 } else { -1 }
+    if watchers.is_some_and(|w| w.is_ok_and(|w| !w.is_empty())) { 1 } else { -1 }
 }
 
 /// `pres_update_watchers(presentity_uri, event)`: the rules changed.
@@ -153,7 +154,7 @@ fn put_hard_state(resource: Resource<'_>, file_uri: &[u8], file_name: &[u8]) -> 
         log!(Error, "the hard state of {} is not well-formed", show(resource.uri));
         return false;
     }
-    with_server(None, |server| server.put(&incoming)).0.is_ok()
+    with_server(None, |server| server.put(&incoming)).0.is_some_and(|outcome| outcome.is_ok())
 }
 
 /// `presence.refreshWatchers uri event type [file_uri file_name]`.
@@ -201,6 +202,6 @@ pub fn sphere(uri: &[u8]) -> Option<Vec<u8>> {
     let package = packages::by_name(b"presence")?;
     let all = store::with(|_, publications| {
         presence_core::host::Publications::all(publications, Resource { uri, package }).ok()
-    })?;
+    })??;
     presence_core::body::sphere(&all.last()?.body)
 }

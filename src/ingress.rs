@@ -54,8 +54,8 @@ pub struct Texts {
 }
 
 /// Takes a SUBSCRIBE apart (RFC 6665 4.2.1). `watcher` is the one that the script named, or From.
-pub fn subscribe<'a>(
-    msg: &mut Message<'a>,
+pub fn subscribe<'a, 'm: 'a>(
+    msg: &mut Message<'m>,
     watcher: Option<UserHost<'a>>,
     server_address: &[u8],
     texts: &'a mut Texts,

@@ -1,1 +1,83 @@
-//! module
+//! `presence.so`: the presence server module of Kamailio, in Rust.
+//!
+//! The adapter between the host (crate `kamailio`) and the core (crate `presence-core`): parameters, script
+//! functions, RPC, pseudo-variables and the C interface on one side; where things are stored, on the other.
+
+mod abi;
+mod auth;
+mod commands;
+mod completion;
+mod host;
+mod ingress;
+mod params;
+mod restore;
+mod store;
+mod timers;
+
+use kamailio::proc::Rank;
+use kamailio::{log, rpc, sl, tm};
+
+kamailio::module! {
+    name: "presence",
+    commands: abi::commands::COMMANDS.address(),
+    params: params::TABLE.address(),
+    pvs: abi::pv::TABLE.address(),
+    register: register,
+    init: init,
+    child_init: child_init,
+    destroy: destroy,
+}
+
+fn register() {
+    kamailio::kemi::register(&abi::commands::KEMI);
+}
+
+/// After kamailio.cfg was read: checks the parameters, makes the shared state. One sentence in the log says why not.
+fn init() -> bool {
+    if !params::check() {
+        return false;
+    }
+    if !rpc::register(&abi::rpc::TABLE) {
+        log!(Error, "the RPC commands could not be registered");
+        return false;
+    }
+    if params::settings().library {
+        log!(Info, "modparam db_url is not set: a library for other modules");
+        return true;
+    }
+    if !sl::bind() {
+        log!(Error, "module sl is not loaded before presence");
+        return false;
+    }
+    if !tm::bind() {
+        log!(Error, "module tm is not loaded before presence");
+        return false;
+    }
+    completion::register();
+    if !store::create() || !timers::register() {
+        return false;
+    }
+    match params::settings().db_url {
+        Some(url) if store::needs_database() => store::database::bind(url),
+        _ => true,
+    }
+}
+
+/// In each process, after it was forked; and once before, in the first one.
+fn child_init(rank: Rank) -> bool {
+    if params::settings().library {
+        return true;
+    }
+    match rank {
+        Rank::Init => !store::needs_database() || restore::restore(),
+        Rank::Main => timers::fork(),
+        Rank::TcpMain => true,
+        _ => !store::needs_database() || store::database::open(),
+    }
+}
+
+fn destroy() {
+    if !params::settings().library {
+        timers::last_flush();
+    }
+}

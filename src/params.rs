@@ -106,7 +106,7 @@ params! {
         enable_subs_dmq = 0, "replicate subscriptions, with enable_dmq";
         enable_subs_sync_dmq = 1, "fetch subscriptions at start, with enable_dmq";
         skip_notify_dmq = 0, "1: no NOTIFY for replicated publications";
-        notify_hold_time = 500, "milliseconds after which the next NOTIFY of a dialog goes although the last one is not answered";
+        notify_hold_time = 2000, "milliseconds after which the next NOTIFY of a dialog goes although the last one is not answered";
         db_wait_time = 4000, "milliseconds that a request waits for a database that is busy";
     }
     texts {

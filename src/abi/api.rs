@@ -121,7 +121,7 @@ unsafe extern "C" fn get_presentity(uri: Str, event: *mut pres_ev_t, _etag: *mut
         // SAFETY: valid `str`s of the caller.
         let (uri, contact) = unsafe { (bytes(&uri), contact.as_ref().map(|c| bytes(c)).unwrap_or_default()) };
         let (document, _) = with_server(None, |server| server.show(Resource { uri, package }, contact));
-        let Ok(Some(document)) = document else { return null_mut() };
+        let Some(Ok(Some(document))) = document else { return null_mut() };
         let Some(text) = pkg::copy(&document) else { return null_mut() };
         pkg::boxed(text).unwrap_or(null_mut())
     })
@@ -170,6 +170,7 @@ unsafe extern "C" fn update_presentity(
             lifetime,
             replace: replace != 0,
         };
-        if with_server(None, |server| server.put(&incoming)).0.is_ok() { 0 } else { -1 }
+        let outcome = with_server(None, |server| server.put(&incoming)).0;
+        if outcome.is_some_and(|o| o.is_ok()) { 0 } else { -1 }
     })
 }

@@ -19,7 +19,7 @@ unsafe fn text<'a>(msg: *mut raw::sip_msg_t, param: *mut c_char) -> Option<&'a [
     let mut value: Str = none();
     // SAFETY: the caller's promise; the text stays until the host evaluates the next one in the same buffer slot.
     unsafe {
-        if raw::fixup_get_svalue(msg, param.cast(), &raw mut value) != 0 {
+        if raw::get_str_fparam(&raw mut value, msg, param.cast()) != 0 {
             log!(Error, "a parameter of the function has no value");
             return None;
         }
@@ -47,7 +47,7 @@ unsafe fn texts<const N: usize>(msg: *mut raw::sip_msg_t, params: [*mut c_char; 
 unsafe fn number(msg: *mut raw::sip_msg_t, param: *mut c_char) -> Option<i32> {
     let mut value = 0;
     // SAFETY: the caller's promise.
-    (unsafe { raw::fixup_get_ivalue(msg, param.cast(), &raw mut value) } == 0).then_some(value)
+    (unsafe { raw::get_int_fparam(&raw mut value, msg, param.cast()) } == 0).then_some(value)
 }
 
 /// The texts of a `str*` from KEMI or C.

@@ -5,7 +5,7 @@ use core::ffi::c_int;
 use core::mem::MaybeUninit;
 use core::ptr::null_mut;
 use kamailio::raw::{self, pres_ev_t};
-use kamailio::str::{Str, borrow, bytes, none, show};
+use kamailio::str::{Str, borrow, bytes, show};
 use kamailio::{log, pkg};
 use presence_core::event::{Event, Param};
 use presence_core::host::Resource;
@@ -179,10 +179,10 @@ fn parse(name: &[u8]) -> Option<*mut raw::event_t> {
 
 fn family_of(event: &raw::event_t) -> Family {
     match event.type_ {
-        t if t == raw::EVENT_PRESENCE as i32 => Family::Presence,
+        t if t == raw::EVENT_PRESENCE => Family::Presence,
         // SAFETY: reads two pointers of the parsed event.
-        t if t == raw::EVENT_DIALOG as i32 && unsafe { raw::ksr_event_sla(event) != 0 } => Family::SharedLine,
-        t if t == raw::EVENT_DIALOG as i32 => Family::Dialog,
+        t if t == raw::EVENT_DIALOG && unsafe { raw::ksr_event_sla(event) != 0 } => Family::SharedLine,
+        t if t == raw::EVENT_DIALOG => Family::Dialog,
         _ => Family::Other,
     }
 }
@@ -420,6 +420,3 @@ pub unsafe fn list(out: *mut *mut Str) -> c_int {
         }
     }
 }
-
-/// No text, for fields that stay empty.
-pub const NONE: Str = none();

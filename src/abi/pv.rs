@@ -139,7 +139,7 @@ unsafe extern "C" fn parse_notify_reply(spec: *mut raw::pv_spec_t, name: *mut ra
         unsafe {
             let (Some(spec), Some(text)) = (spec.as_mut(), name.as_ref()) else { return -1 };
             let inner: *mut raw::pv_spec_t = Box::into_raw(Box::new(core::mem::zeroed()));
-            if raw::pv_parse_spec(name, inner).is_null() {
+            if raw::pv_parse_spec2(name, inner, 1).is_null() {
                 log!(Error, "$notify_reply({}): there is no such variable", show(bytes(text)));
                 drop(Box::from_raw(inner));
                 return -1;
@@ -194,8 +194,9 @@ pub static TABLE: kamailio::module::Table<raw::pv_export_t, 3> = kamailio::modul
     unsafe { core::mem::zeroed() },
 ]);
 
-const NO_ANSWER: &[u8] = b"SIP/2.0 408 TIMEOUT\r\nVia: SIP/2.0/UDP 127.0.0.1\r\nFrom: invalid;\r\nTo: invalid\r\n\
-Call-ID: invalid\r\nCSeq: 1 TIMEOUT\r\nContent-Length: 0\r\n\r\n";
+const NO_ANSWER: &[u8] = b"SIP/2.0 408 Request Timeout\r\nVia: SIP/2.0/UDP nobody.invalid\r\n\
+From: <sip:nobody@invalid>;tag=none\r\nTo: <sip:nobody@invalid>;tag=none\r\nCall-ID: none\r\nCSeq: 1 NOTIFY\r\n\
+Content-Length: 0\r\n\r\n";
 
 /// A reply that says that there was none, for `$notify_reply(...)`.
 pub fn no_answer() -> *mut raw::sip_msg_t {
@@ -206,7 +207,9 @@ pub fn no_answer() -> *mut raw::sip_msg_t {
         // SAFETY: a zeroed message is what the builder expects; it stays for the life of the process.
         unsafe {
             let msg: *mut raw::sip_msg_t = Box::into_raw(Box::new(core::mem::zeroed()));
-            let built = raw::build_sip_msg_from_buf(msg, NO_ANSWER.as_ptr().cast_mut().cast(), NO_ANSWER.len() as c_int, raw::inc_msg_no());
+            // The host's parsers may write into the text for a moment.
+            let text: &'static mut [u8] = NO_ANSWER.to_vec().leak();
+            let built = raw::build_sip_msg_from_buf(msg, text.as_mut_ptr().cast(), text.len() as c_int, raw::inc_msg_no());
             if built >= 0 {
                 MADE.set(msg);
             } else {

@@ -113,9 +113,18 @@ impl Driver {
         Some(Connection { driver: self, handle: NonNull::new(handle)? })
     }
 
-    /// Opens a connection that no other module shares, where the driver can; else as [`Self::connect`].
+    /// Opens a connection that no other module of this process shares: their transactions are not ours.
     #[must_use]
     pub fn connect_alone(&'static self) -> Option<Connection> {
+        // db_sqlite pools by URL and has no other way: a host in the URL, which it does not use, makes it another one.
+        if let Some(path) = self.url[..self.url.len() - 1].strip_prefix(b"sqlite:///") {
+            let own = [b"sqlite://presence/", path].concat();
+            let own = borrow(&own);
+            let init = self.functions.init?;
+            // SAFETY: the URL outlives the call; the handle is closed by `Drop`.
+            let handle = unsafe { init(&raw const own) };
+            return Some(Connection { driver: self, handle: NonNull::new(handle)? });
+        }
         let Some(init) = self.functions.init2 else { return self.connect() };
         let url = self.url();
         // SAFETY: as in `connect`.
@@ -333,6 +342,28 @@ impl Connection {
         let rows = Rows { connection: self, result };
         check(status)?;
         Ok(rows)
+    }
+
+    /// Begins a transaction; the driver locks the table that was used last, if it does such a thing.
+    pub fn begin(&mut self, lock_table: bool) -> Result<(), Failed> {
+        let begin = self.functions().start_transaction.ok_or(Failed)?;
+        let locking = if lock_table { raw::DB_LOCKING_WRITE } else { raw::DB_LOCKING_NONE };
+        // SAFETY: a handle of this process.
+        check(unsafe { begin(self.handle.as_ptr(), locking) })
+    }
+
+    /// Ends it well.
+    pub fn commit(&mut self) -> Result<(), Failed> {
+        let end = self.functions().end_transaction.ok_or(Failed)?;
+        // SAFETY: a handle of this process.
+        check(unsafe { end(self.handle.as_ptr()) })
+    }
+
+    /// Ends it without a trace.
+    pub fn roll_back(&mut self) -> Result<(), Failed> {
+        let abort = self.functions().abort_transaction.ok_or(Failed)?;
+        // SAFETY: a handle of this process.
+        check(unsafe { abort(self.handle.as_ptr()) })
     }
 
     /// How many rows the last statement changed, where the driver says so.

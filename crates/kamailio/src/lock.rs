@@ -4,11 +4,16 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use kamailio_shim as raw;
-use std::time::Instant;
 
 /// `gen_lock_t`. Lives in shared memory, at the same address in every process.
 #[repr(transparent)]
 pub struct GenLock(UnsafeCell<raw::gen_lock_t>);
+
+impl core::fmt::Debug for GenLock {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("GenLock")
+    }
+}
 
 // SAFETY: a lock is made to be used by many; all access goes through the host's atomic operations.
 unsafe impl Send for GenLock {}
@@ -59,17 +64,72 @@ unsafe impl lock_api::RawMutex for GenLock {
     }
 }
 
-/// Takes the lock within `patience`, or gives up: what the way down uses, where a dead worker may hold it for ever.
-#[must_use]
-pub fn lock_within<T>(mutex: &Mutex<T>, patience: Duration) -> Option<lock_api::MutexGuard<'_, GenLock, T>> {
-    let end = Instant::now() + patience;
-    loop {
-        if let Some(guard) = mutex.try_lock() {
-            return Some(guard);
+/// A gate that one process at a time goes through, for work that takes long (a database write). Not a [`GenLock`]: who
+/// waits sleeps, waits no longer than it wants to, and a process that died inside does not keep it closed.
+#[derive(Debug)]
+pub struct Gate(*mut libc::pthread_mutex_t);
+
+// SAFETY: the mutex is in shared memory and made for several processes.
+unsafe impl Send for Gate {}
+// SAFETY: as above.
+unsafe impl Sync for Gate {}
+
+impl Gate {
+    /// Makes a gate in shared memory; before the fork.
+    #[must_use]
+    pub fn create() -> Option<Self> {
+        // SAFETY: the block is large enough; all attributes are set before the mutex is used.
+        unsafe {
+            let mutex = raw::ksr_shm_malloc(size_of::<libc::pthread_mutex_t>()).cast::<libc::pthread_mutex_t>();
+            if mutex.is_null() {
+                return None;
+            }
+            let mut attributes: libc::pthread_mutexattr_t = core::mem::zeroed();
+            let made = libc::pthread_mutexattr_init(&raw mut attributes) == 0
+                && libc::pthread_mutexattr_setpshared(&raw mut attributes, libc::PTHREAD_PROCESS_SHARED) == 0
+                && libc::pthread_mutexattr_setrobust(&raw mut attributes, libc::PTHREAD_MUTEX_ROBUST) == 0
+                && libc::pthread_mutex_init(mutex, &raw const attributes) == 0;
+            made.then_some(Self(mutex))
         }
-        if Instant::now() >= end {
-            return None;
+    }
+
+    /// Goes in, or gives up after `patience`.
+    #[must_use]
+    pub fn enter(&self, patience: Duration) -> Option<Inside<'_>> {
+        let mut until = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the mutex lives as long as the server; the time is on the clock that the call uses.
+        unsafe {
+            match libc::pthread_mutex_trylock(self.0) {
+                0 => return Some(Inside(self)),
+                libc::EOWNERDEAD => {
+                    libc::pthread_mutex_consistent(self.0);
+                    return Some(Inside(self));
+                }
+                _ => {}
+            }
+            libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut until);
+            let nanos = until.tv_nsec as u64 + u64::from(patience.subsec_nanos());
+            until.tv_sec += patience.as_secs() as i64 + (nanos / 1_000_000_000) as i64;
+            until.tv_nsec = (nanos % 1_000_000_000) as i64;
+            match libc::pthread_mutex_timedlock(self.0, &raw const until) {
+                0 => Some(Inside(self)),
+                libc::EOWNERDEAD => {
+                    libc::pthread_mutex_consistent(self.0);
+                    Some(Inside(self))
+                }
+                _ => None,
+            }
         }
-        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Inside of a gate; leaves when dropped.
+#[derive(Debug)]
+pub struct Inside<'g>(&'g Gate);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        // SAFETY: this process is the owner.
+        unsafe { libc::pthread_mutex_unlock(self.0.0) };
     }
 }

@@ -115,7 +115,7 @@ impl Default for Config {
             order: RetrieveOrder::ReceivedTime,
             replace_same_call: false,
             accepted_code: 200,
-            notify_hold: 500,
+            notify_hold: 2000,
         }
     }
 }

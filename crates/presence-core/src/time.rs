@@ -44,10 +44,10 @@ impl Timestamp {
         Seconds(self.0.saturating_sub(earlier.0))
     }
 
-    /// As the tables' integer columns hold it.
+    /// As the tables' integer columns hold it; -1 for the end of time.
     #[must_use]
     pub fn column(self) -> i32 {
-        i32::try_from(self.0).unwrap_or(i32::MAX)
+        if self.0 == u32::MAX { -1 } else { i32::try_from(self.0).unwrap_or(i32::MAX) }
     }
 
     /// From an integer column; what is negative ("never expires") is the end of time.

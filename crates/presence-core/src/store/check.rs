@@ -16,6 +16,8 @@ pub struct Census {
     pub subscriptions: u64,
     /// Subscriptions that wait for the end of their last NOTIFY.
     pub leaving: u64,
+    /// Subscriptions whose row is still to be deleted.
+    pub gone: u64,
     /// NOTIFYs under way or held.
     pub queued: u64,
     /// Entries of the dialog index.
@@ -68,6 +70,7 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
 fn add(to: &mut Census, from: &Census) {
     to.subscriptions += from.subscriptions;
     to.leaving += from.leaving;
+    to.gone += from.gone;
     to.queued += from.queued;
     to.resources += from.resources;
     to.publications += from.publications;
@@ -81,6 +84,7 @@ fn check_shard<A: Allocator + Clone>(shard: &Shard<A>) -> Result<Census, &'stati
             Stage::Vacant => {}
             Stage::Open => census.subscriptions += 1,
             Stage::Last(_) => census.leaving += 1,
+            Stage::Gone => census.gone += 1,
         }
     }
     let (mut listed, mut users, mut placed) = (0, 0, 0);
@@ -102,13 +106,13 @@ fn check_shard<A: Allocator + Clone>(shard: &Shard<A>) -> Result<Census, &'stati
             return Err("an idle resource was kept");
         }
     }
-    if listed != census.subscriptions || users != census.subscriptions + census.leaving {
+    if listed != census.subscriptions || users != census.subscriptions + census.leaving + census.gone {
         return Err("resources and subscriptions differ");
     }
     if placed != u64::from(shard.shelf.live()) || u64::from(shard.resources.live()) != census.resources {
         return Err("a record was lost");
     }
-    if u64::from(shard.slots.live()) != census.subscriptions + census.leaving {
+    if u64::from(shard.slots.live()) != census.subscriptions + census.leaving + census.gone {
         return Err("a slot was lost");
     }
     if u64::from(shard.timers.check(&shard.slots)?) != census.subscriptions {

@@ -19,6 +19,8 @@ pub enum Stage {
     Open,
     /// It is over; one last NOTIFY is due or under way. `true`: with the state.
     Last(bool),
+    /// It is over; its row in the database still has to be deleted.
+    Gone,
 }
 
 /// Whether a NOTIFY of the dialog is under way.
@@ -77,6 +79,8 @@ pub struct Slot<A: Allocator> {
     pub owed: bool,
     pub queued: bool,
     pub in_dirty: bool,
+    /// There is a row of it that somebody has to delete.
+    pub has_row: bool,
     /// How often a NOTIFY was followed by another one without an answer.
     pub overtaken: u8,
 }
@@ -110,6 +114,7 @@ impl<A: Allocator> Record for Slot<A> {
             owed: false,
             queued: false,
             in_dirty: false,
+            has_row: false,
             overtaken: 0,
         }
     }

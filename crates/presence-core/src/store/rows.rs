@@ -2,7 +2,7 @@
 //! they are written.
 
 use super::records::{Stage, Stored};
-use super::shard::Shard;
+use super::shard::{Shard, Trash};
 use super::subscriptions::RESERVE;
 use super::{Handle, Store};
 use crate::host::Token;
@@ -18,6 +18,8 @@ pub enum RowState {
     Missing,
     /// It has older values.
     Behind,
+    /// It is there and should not be.
+    Gone,
 }
 
 /// A row that has to be written.
@@ -36,6 +38,7 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
     /// how many milliseconds to wait for the lock. `ahead`: whether the server goes on (and a crash may follow).
     pub fn take_rows(&self, shard: usize, budget: usize, ahead: bool, patience: Option<u32>, out: &mut Vec<Row>) -> Result<bool, Exhausted> {
         out.reserve(budget);
+        let mut trash: Trash<A> = Vec::with_capacity(3 * budget);
         let part = self.shard(shard)?;
         let take = |part: &mut Shard<A>| {
             for _ in 0..budget {
@@ -44,37 +47,45 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
                     return false;
                 }
                 part.clean(index);
+                let lead = if ahead { RESERVE } else { 0 };
                 let slot = part.slots.at_mut(index);
-                let state = match core::mem::replace(&mut slot.stored, Stored::Same) {
-                    Stored::Missing => RowState::Missing,
-                    _ => RowState::Behind,
+                let state = match (slot.stage, core::mem::replace(&mut slot.stored, Stored::Same)) {
+                    (Stage::Gone, _) => RowState::Gone,
+                    (Stage::Open, Stored::Missing) => RowState::Missing,
+                    (Stage::Open, _) => RowState::Behind,
+                    _ => continue,
                 };
-                slot.reserved = slot.local_cseq.wrapping_add(if ahead { RESERVE } else { 0 });
-                let (reserved, lead) = (slot.reserved, if ahead { RESERVE } else { 0 });
-                if slot.stage == Stage::Open {
-                    let mut subscription = part.copy(index);
-                    subscription.local_cseq = reserved;
-                    subscription.version = subscription.version.wrapping_add(lead);
-                    let token = Handle::of_slot(shard, index, part.slots.at(index)).token();
-                    out.push(Row { token, subscription, state });
+                slot.has_row = state != RowState::Gone;
+                slot.reserved = slot.local_cseq.wrapping_add(lead);
+                let mut subscription = part.copy(index);
+                subscription.local_cseq = subscription.local_cseq.wrapping_add(lead);
+                subscription.version = subscription.version.wrapping_add(lead);
+                let token = Handle::of_slot(shard, index, part.slots.at(index)).token();
+                out.push(Row { token, subscription, state });
+                if state == RowState::Gone {
+                    part.release(index, &mut trash);
                 }
             }
             part.dirty.first != super::slab::NIL
         };
-        match patience {
+        let more = match patience {
             None => part.with(take),
             Some(patience) => part.try_with(patience, take).ok_or(Exhausted),
-        }
+        };
+        drop(trash);
+        more
     }
 
-    /// A row could not be written: it is behind again.
+    /// A row could not be written: it is behind again. One that should not be there expires by itself.
     pub fn give_back_row(&self, row: &Row) {
         let handle = Handle::of(row.token);
         let Ok(part) = self.shard(handle.shard) else { return };
         let _ = part.with(|shard| {
             if shard.live(handle.slot, handle.generation).is_some_and(|s| s.stage == Stage::Open) {
                 if row.state == RowState::Missing {
-                    shard.slots.at_mut(handle.slot).stored = Stored::Missing;
+                    let slot = shard.slots.at_mut(handle.slot);
+                    slot.stored = Stored::Missing;
+                    slot.has_row = false;
                 }
                 shard.soil(handle.slot);
             }

@@ -230,9 +230,21 @@ impl<A: Allocator + Clone> Shard<A> {
         unlink::<Watch, _, _>(&mut self.slots, &mut resource.watchers, index);
     }
 
-    /// Frees a slot that is over and has nothing under way.
+    /// Lets a slot go that is over and has nothing under way. If its row is left, that is deleted first.
     pub fn free(&mut self, index: u32, trash: &mut Trash<A>) {
         self.dequeue(index);
+        let slot = self.slots.at_mut(index);
+        if slot.has_row {
+            slot.stage = Stage::Gone;
+            slot.owed = false;
+            self.soil(index);
+        } else {
+            self.release(index, trash);
+        }
+    }
+
+    /// Frees a slot for the next subscription.
+    pub fn release(&mut self, index: u32, trash: &mut Trash<A>) {
         self.clean(index);
         let slot = self.slots.at_mut(index);
         let number = slot.resource;
@@ -263,6 +275,8 @@ impl<A: Allocator + Clone> Shard<A> {
         let more = self.timers.turn(&mut self.slots, now, budget, remember, out);
         for i in start..out.len() {
             self.end(out[i], Stage::Last(false), false);
+            // Rows that have expired are deleted all together.
+            self.slots.at_mut(out[i]).has_row = false;
             self.owe(out[i]);
         }
         more

@@ -110,10 +110,27 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
             Some(Handle::of_slot(shard, index, part.slots.at(index)))
         })?;
         if listed && self.index_dialog(dialog, handle).is_err() {
-            self.remove(handle, true);
+            self.remove(handle);
             return Err(Exhausted);
         }
         Ok(handle)
+    }
+
+    /// Enters a subscription that the database has (at start): nothing is owed to it.
+    pub fn load(&self, subscription: &Subscription) -> Result<(), Exhausted> {
+        let handle = self.enter(subscription, true)?;
+        let writes_back = self.writes_back();
+        self.with_open(handle, |shard, index| {
+            shard.clean(index);
+            shard.dequeue(index);
+            let slot = shard.slots.at_mut(index);
+            slot.stored = Stored::Same;
+            slot.has_row = writes_back;
+            slot.owed = false;
+            slot.flight = Flight::None;
+            slot.reserved = slot.local_cseq;
+        });
+        Ok(())
     }
 
     fn index_dialog(&self, hash: u64, handle: Handle) -> Result<(), Exhausted> {
@@ -135,16 +152,13 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
         self.store.dialogs(hash).with(|d| d.index.remove(hash, handle.place())).unwrap_or(false)
     }
 
-    /// Takes an open subscription away without a last NOTIFY. `unstored`: there is no row of it.
-    fn remove(&self, handle: Handle, unstored: bool) {
+    /// Takes an open subscription away without a last NOTIFY.
+    fn remove(&self, handle: Handle) {
         let mut trash: Trash<A> = Vec::with_capacity(4);
         self.with_open(handle, |shard, index| {
             shard.end(index, Stage::Last(false), true);
             let slot = shard.slots.at_mut(index);
             slot.owed = false;
-            if unstored {
-                slot.stored = Stored::Same;
-            }
             if slot.flight != Flight::Up {
                 slot.flight = Flight::None;
                 shard.free(index, &mut trash);
@@ -365,7 +379,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
         }
         // A row that cannot be deleted now is deleted when it has expired.
         let _ = self.journal.ended(dialog);
-        self.remove(handle, false);
+        self.remove(handle);
         Ok(true)
     }
 
@@ -384,7 +398,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
             let number = shard.find(key)?;
             let resource = shard.resources.at_mut(number);
             resource.version = resource.version.wrapping_add(1);
-            (resource.users > 0).then_some(Version(resource.version))
+            (resource.watcher_count > 0).then_some(Version(resource.version))
         })
         .map_err(|_| Fault::Storage)
     }

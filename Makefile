@@ -1,0 +1,49 @@
+# What a person types. `make help` lists it.
+SO := target/release/presence.so
+LIBDIR := $(or $(KAMAILIO_LIBDIR),/usr/lib/x86_64-linux-gnu/kamailio)
+MODULES := $(or $(KAMAILIO_MODULES),$(LIBDIR)/modules)
+CARGO := cargo
+export KAMAILIO_MODULES := $(MODULES)
+
+.PHONY: help run build test check headers install uninstall bench soak packages clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
+
+packages:
+	@sh scripts/install.sh build
+
+headers: packages ## the source package of the installed Kamailio, for its headers
+	@sh scripts/headers.sh
+
+build: headers ## target/release/presence.so
+	$(CARGO) build --release --package presence
+	cp -f target/release/libpresence.so $(SO).new && mv -f $(SO).new $(SO)
+
+run: build ## build, start Kamailio on loopback with SQLite, show the main job (ONCE=1: then stop)
+	$(CARGO) run --release --quiet --package demo
+
+test: build ## all tests
+	@sh scripts/install.sh test
+	@sh scripts/test.sh
+
+check: headers ## formatting and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+bench: build ## CPU per operation beside the stock module
+	@sh scripts/install.sh test
+	$(CARGO) run --release --quiet --package bench -- table
+
+soak: build ## long runs: load, leaks, mutated messages, contention
+	@sh scripts/install.sh test
+	$(CARGO) test --release --test soak -- --include-ignored --test-threads 1 --nocapture
+
+install: build ## put presence.so into Kamailio's module folder, keeping the stock file
+	@sh scripts/swap.sh install $(SO) $(MODULES)
+
+uninstall: ## put the stock file back
+	@sh scripts/swap.sh uninstall $(SO) $(MODULES)
+
+clean: ## remove what was built
+	$(CARGO) clean

@@ -1,0 +1,34 @@
+//! A NOTIFY was answered, or nobody did.
+
+use crate::abi::pv;
+use crate::commands::with_server;
+use crate::params::settings;
+use crate::store;
+use kamailio::route::EventRoute;
+use kamailio::tm::{self, Completed};
+use kamailio::xavp;
+use presence_core::host::{Subscriptions, Token};
+use std::sync::OnceLock;
+
+static ROUTE: OnceLock<Option<EventRoute>> = OnceLock::new();
+
+/// Says who is told; in `mod_init`.
+pub fn register() {
+    let _ = ROUTE.set(EventRoute::find(c"presence:notify-reply"));
+    tm::on_completed(completed);
+}
+
+fn completed(done: &Completed<'_>) {
+    let token = Token(done.token);
+    run_route(token, done);
+    let give_up = xavp::int(settings().xavp, b"delete_subscription").is_some_and(|value| value != 0);
+    with_server(None, |server| server.completed(token, done.code, give_up));
+}
+
+/// `event_route[presence:notify-reply]`, over the NOTIFY as it was sent.
+fn run_route(token: Token, done: &Completed<'_>) {
+    let Some(route) = ROUTE.get().copied().flatten() else { return };
+    let Some(subscription) = store::with(|subscriptions, _| subscriptions.of_token(token)).flatten() else { return };
+    let reply = if done.code == 408 || done.reply.is_null() { pv::no_answer() } else { done.reply };
+    pv::with_current(&subscription, || pv::with_reply(reply, || route.run_over(done.request)));
+}

@@ -1,0 +1,79 @@
+//! Where subscriptions and publications are: in shared memory, in the database, or in both.
+
+pub mod database;
+mod journal;
+mod publications;
+pub mod rows;
+pub mod schema;
+
+use crate::abi::packages;
+use crate::host::now;
+use crate::params::settings;
+use journal::Written;
+use kamailio::lock::GenLock;
+use kamailio::log;
+use kamailio::shm::Pool;
+use presence_core::config::{PublMode, SubsMode};
+use presence_core::store::{Book, Shelf, Store};
+use std::sync::OnceLock;
+
+/// The store in shared memory.
+pub type Shared = Store<Pool, GenLock>;
+
+/// The book of subscriptions.
+pub type Subscriptions = Book<'static, Pool, GenLock, Written>;
+
+/// The shelf of publications.
+pub use publications::Either as Publications;
+
+static STORE: OnceLock<Shared> = OnceLock::new();
+
+/// The store. Only after [`create`].
+pub fn shared() -> Option<&'static Shared> {
+    STORE.get()
+}
+
+/// Makes the store in shared memory; once, in `mod_init`.
+pub fn create() -> bool {
+    let settings = settings();
+    let seed = kamailio::proc::random();
+    let start = now().unix - settings.core.expires_offset;
+    let made = Pool::create()
+        .then(|| Store::new(settings.shards, seed, start.0, settings.core.uri_match, Pool).ok())
+        .flatten();
+    match made {
+        Some(store) => STORE.set(store).is_ok(),
+        None => {
+            log!(Error, "no shared memory for the subscriptions: start the server with more (-m)");
+            false
+        }
+    }
+}
+
+/// Runs something with the book and the shelf, for one input.
+pub fn with<R>(run: impl FnOnce(&mut Subscriptions, &mut Publications) -> R) -> Option<R> {
+    let settings = settings();
+    let store = shared()?;
+    let now = now();
+    let mut book = Book { store, journal: Written, config: &settings.core, packages: packages::all(), now };
+    let mut publications = match settings.core.publ {
+        PublMode::Memory => Publications::Memory(Shelf { store, config: &settings.core, now }),
+        _ => Publications::Table(publications::Table { store, packages: packages::all(), now }),
+    };
+    Some(run(&mut book, &mut publications))
+}
+
+/// Enters a subscription that the database has; at start.
+pub fn load(
+    store: &'static Shared,
+    subscription: &presence_core::subscription::Subscription,
+) -> Result<(), presence_core::refusal::Exhausted> {
+    let book = Book { store, journal: Written, config: &settings().core, packages: packages::all(), now: now() };
+    book.load(subscription)
+}
+
+/// Whether anything is kept in the database.
+pub fn needs_database() -> bool {
+    let core = &settings().core;
+    !settings().library && (core.publ != PublMode::Memory || core.subs != SubsMode::Memory)
+}

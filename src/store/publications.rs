@@ -1,0 +1,312 @@
+//! Publications in the table `presentity` (`publ_cache` 0 and 1).
+
+use super::schema as col;
+use super::{Shared, database};
+use crate::params::settings;
+use kamailio::db::{Assign, Column, Condition, Connection, Failed, Op, Row, Value};
+use kamailio::lock::GenLock;
+use kamailio::log;
+use kamailio::shm::Pool;
+use kamailio::str::show;
+use presence_core::config::{PublMode, RetrieveOrder};
+use presence_core::host::{Change, Publication, Publications, Resource};
+use presence_core::package::{Package, PackageId};
+use presence_core::refusal::{Fault, Refusal};
+use presence_core::store::Shelf;
+use presence_core::time::{Now, Timestamp};
+use presence_core::uri::{sip_uri, split_sip_uri};
+use std::rc::Rc;
+
+/// Rows with documents that are read at a time: so many of the largest fit into a small pool of private memory.
+const PAGE: usize = 16;
+/// Rows without documents that are read at a time.
+const SLIM_PAGE: usize = 50;
+
+/// The table, with the index of who has something in it.
+#[derive(Debug)]
+pub struct Table {
+    /// Where the index is.
+    pub store: &'static Shared,
+    /// The packages.
+    pub packages: Rc<[Package]>,
+    /// The clocks when the input came.
+    pub now: Now,
+}
+
+const COLUMNS: [Column; 7] =
+    [col::ETAG, col::BODY, col::SENDER, col::EXPIRES, col::RECEIVED_TIME, col::PRIORITY, col::RUID];
+
+fn from_row(row: &Row<'_>) -> Publication {
+    Publication {
+        etag: row.text(0).to_vec(),
+        body: row.text(1).to_vec(),
+        sender: row.text(2).to_vec(),
+        expires: Timestamp::from_column(row.int(3)),
+        received: Timestamp::from_column(row.int(4)),
+        priority: row.int(5),
+        row_id: row.text(6).to_vec(),
+    }
+}
+
+fn table() -> &'static [u8] {
+    settings().presentity_table
+}
+
+impl Table {
+    fn is_indexed(&self) -> bool {
+        settings().core.publ == PublMode::Indexed
+    }
+
+    /// The conditions that name a resource's rows.
+    fn of<'a>(&'a self, resource: Resource<'a>) -> [Condition<'a>; 3] {
+        let (user, host) = split_sip_uri(resource.uri);
+        let event = self.packages.get(usize::from(resource.package.0)).map(|p| p.name.as_slice()).unwrap_or_default();
+        [
+            Condition(col::DOMAIN, Op::Eq, Value::Text(host)),
+            Condition(col::USERNAME, Op::Eq, Value::Text(user)),
+            Condition(col::EVENT, Op::Eq, Value::Text(event)),
+        ]
+    }
+
+    /// The conditions that name a publication's row.
+    fn named<'a>(&'a self, resource: Resource<'a>, etag: &'a [u8]) -> [Condition<'a>; 4] {
+        let [domain, user, event] = self.of(resource);
+        [domain, user, event, Condition(col::ETAG, Op::Eq, Value::Text(etag))]
+    }
+
+    fn put(&self, db: &mut Connection, resource: Resource<'_>, p: &Publication) -> Result<(), Failed> {
+        let [Condition(_, _, domain), Condition(_, _, user), Condition(_, _, event)] = self.of(resource);
+        let row = [
+            Assign(col::DOMAIN, domain),
+            Assign(col::USERNAME, user),
+            Assign(col::EVENT, event),
+            Assign(col::ETAG, Value::Text(&p.etag)),
+            Assign(col::SENDER, Value::Text(&p.sender)),
+            Assign(col::BODY, Value::Blob(&p.body)),
+            Assign(col::RECEIVED_TIME, Value::Int(p.received.column())),
+            Assign(col::PRIORITY, Value::Int(p.priority)),
+            Assign(col::RUID, Value::Text(&p.row_id)),
+            Assign(col::EXPIRES, Value::Int(p.expires.column())),
+        ];
+        db.insert(table(), &row)
+    }
+
+    /// All rows of a resource, a page at a time, in the order in which they are combined.
+    fn rows(&self, resource: Resource<'_>) -> Result<Vec<Publication>, Fault> {
+        let order = match &settings().core.order {
+            RetrieveOrder::ReceivedTime => b"received_time".to_vec(),
+            RetrieveOrder::Columns(columns) => columns.clone(),
+        };
+        let mut all = Vec::new();
+        loop {
+            let tail = format!(", id LIMIT {PAGE} OFFSET {}", all.len());
+            let order = [order.as_slice(), tail.as_bytes()].concat();
+            let page = database::read(|db| {
+                let rows = db.query(table(), &COLUMNS, &self.of(resource), Some(&order))?;
+                Ok(rows.iter().map(|row| from_row(&row)).collect::<Vec<_>>())
+            })?;
+            let last = page.len() < PAGE;
+            all.extend(page);
+            if last {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Tags of publications whose first dialog has this id.
+    fn about_dialog(&self, resource: Resource<'_>, id: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
+        let is_about = |p: &Publication| {
+            presence_core::body::dialogs(&p.body).is_ok_and(|all| all.first().is_some_and(|d| d.id == id))
+        };
+        Ok(self.rows(resource)?.into_iter().filter(is_about).map(|p| p.etag).collect())
+    }
+
+    fn unindex(&self, resource: Resource<'_>, count: usize) {
+        if self.is_indexed() {
+            (0..count).for_each(|_| self.store.unindex_publication(resource));
+        }
+    }
+
+    /// Deletes the publication with this tag. False if another one was faster.
+    fn delete(&self, resource: Resource<'_>, etag: &[u8]) -> Result<bool, Fault> {
+        database::write(|db| {
+            db.delete(table(), &self.named(resource, etag))?;
+            Ok(database::changed_rows(db) != Some(0))
+        })
+    }
+}
+
+impl Publications for Table {
+    fn insert(&mut self, resource: Resource<'_>, p: &Publication, replace: bool, dialog: &[u8]) -> Result<(), Refusal> {
+        let mut instead_of = if dialog.is_empty() { Vec::new() } else { self.about_dialog(resource, dialog)? };
+        if replace {
+            instead_of.push(p.etag.clone());
+        }
+        if self.is_indexed() {
+            self.store.index_publication(resource)?;
+        }
+        let written = if instead_of.is_empty() {
+            database::write(|db| self.put(db, resource, p)).map(|()| 0)
+        } else {
+            database::write_together(|db| {
+                let mut gone = 0;
+                for etag in &instead_of {
+                    db.delete(table(), &self.named(resource, etag))?;
+                    gone += database::changed_rows(db).unwrap_or(1);
+                }
+                self.put(db, resource, p)?;
+                Ok(gone)
+            })
+        };
+        match written {
+            Ok(gone) => {
+                self.unindex(resource, gone);
+                Ok(())
+            }
+            Err(fault) => {
+                self.unindex(resource, 1);
+                log!(Error, "a publication of {} could not be written", show(resource.uri));
+                Err(fault.into())
+            }
+        }
+    }
+
+    fn modify(&mut self, resource: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<(), Refusal> {
+        let mut set = vec![
+            Assign(col::ETAG, Value::Text(change.etag)),
+            Assign(col::EXPIRES, Value::Int(change.expires.column())),
+            Assign(col::RECEIVED_TIME, Value::Int(change.received.column())),
+            Assign(col::PRIORITY, Value::Int(change.priority)),
+        ];
+        set.extend(change.body.map(|body| Assign(col::BODY, Value::Blob(body))));
+        set.extend(change.sender.map(|sender| Assign(col::SENDER, Value::Text(sender))));
+        let changed = database::write(|db| {
+            db.update(table(), &self.named(resource, etag), &set)?;
+            Ok(database::changed_rows(db))
+        })?;
+        // Some drivers count rows that got another value: with a new tag every row does.
+        let found = match changed {
+            Some(rows) if rows > 0 || change.etag != etag => rows > 0,
+            _ => self.get(resource, change.etag)?.is_some(),
+        };
+        if found { Ok(()) } else { Err(Refusal::ConditionFailed) }
+    }
+
+    fn remove(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Publication, Refusal> {
+        let gone = self.get(resource, etag)?.ok_or(Refusal::ConditionFailed)?;
+        if !self.delete(resource, etag)? {
+            return Err(Refusal::ConditionFailed);
+        }
+        self.unindex(resource, 1);
+        Ok(gone)
+    }
+
+    fn get(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Option<Publication>, Fault> {
+        database::read(|db| {
+            let rows = db.query(table(), &COLUMNS, &self.named(resource, etag), None)?;
+            Ok(rows.get(0).map(|row| from_row(&row)))
+        })
+    }
+
+    fn all(&mut self, resource: Resource<'_>) -> Result<Vec<Publication>, Fault> {
+        if self.is_indexed() && !self.store.has_indexed(resource) {
+            return Ok(Vec::new());
+        }
+        let mut all = self.rows(resource)?;
+        if settings().core.hide_expired {
+            all.retain(|p| p.expires > self.now.unix);
+        }
+        Ok(all)
+    }
+
+    fn expire(&mut self, budget: usize) -> Result<Vec<(Vec<u8>, PackageId)>, Fault> {
+        let columns = [col::USERNAME, col::DOMAIN, col::EVENT, col::ETAG];
+        let order = format!("id LIMIT {}", budget.min(SLIM_PAGE));
+        let due = database::read(|db| {
+            let of = [
+                Condition(col::EXPIRES, Op::Lt, Value::Int(self.now.unix.column())),
+                Condition(col::EXPIRES, Op::Gt, Value::Int(0)),
+            ];
+            let rows = db.query(table(), &columns, &of, Some(order.as_bytes()))?;
+            let texts = |row: Row<'_>| [0, 1, 2, 3].map(|i| row.text(i).to_vec());
+            Ok(rows.iter().map(texts).collect::<Vec<_>>())
+        })?;
+        let mut over = Vec::new();
+        for [user, domain, event, etag] in due {
+            let uri = sip_uri(&user, &domain);
+            let package = self.packages.iter().find(|p| p.name == event).map(|p| p.id);
+            let Some(package) = package else {
+                self.delete_foreign(&user, &domain, &event, &etag)?;
+                continue;
+            };
+            let resource = Resource { uri: &uri, package };
+            if self.delete(resource, &etag)? {
+                self.unindex(resource, 1);
+                over.push((uri, package));
+            }
+        }
+        Ok(over)
+    }
+
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+}
+
+impl Table {
+    /// Deletes a row of a package that is not registered.
+    fn delete_foreign(&self, user: &[u8], domain: &[u8], event: &[u8], etag: &[u8]) -> Result<(), Fault> {
+        log!(Warning, "a publication for \"{}\" has expired, and there is no such package", show(event));
+        database::write(|db| {
+            let of = [
+                Condition(col::USERNAME, Op::Eq, Value::Text(user)),
+                Condition(col::DOMAIN, Op::Eq, Value::Text(domain)),
+                Condition(col::EVENT, Op::Eq, Value::Text(event)),
+                Condition(col::ETAG, Op::Eq, Value::Text(etag)),
+            ];
+            db.delete(table(), &of)
+        })
+    }
+}
+
+/// One or the other shelf (`publ_cache`).
+#[derive(Debug)]
+pub enum Either {
+    /// In memory.
+    Memory(Shelf<'static, Pool, GenLock>),
+    /// In the table.
+    Table(Table),
+}
+
+macro_rules! either {
+    ($self:ident, $shelf:ident => $call:expr) => {
+        match $self {
+            Either::Memory($shelf) => $call,
+            Either::Table($shelf) => $call,
+        }
+    };
+}
+
+impl Publications for Either {
+    fn insert(&mut self, resource: Resource<'_>, p: &Publication, replace: bool, dialog: &[u8]) -> Result<(), Refusal> {
+        either!(self, shelf => shelf.insert(resource, p, replace, dialog))
+    }
+    fn modify(&mut self, resource: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<(), Refusal> {
+        either!(self, shelf => shelf.modify(resource, etag, change))
+    }
+    fn remove(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Publication, Refusal> {
+        either!(self, shelf => shelf.remove(resource, etag))
+    }
+    fn get(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Option<Publication>, Fault> {
+        either!(self, shelf => shelf.get(resource, etag))
+    }
+    fn all(&mut self, resource: Resource<'_>) -> Result<Vec<Publication>, Fault> {
+        either!(self, shelf => shelf.all(resource))
+    }
+    fn expire(&mut self, budget: usize) -> Result<Vec<(Vec<u8>, PackageId)>, Fault> {
+        either!(self, shelf => shelf.expire(budget))
+    }
+    fn is_exclusive(&self) -> bool {
+        either!(self, shelf => shelf.is_exclusive())
+    }
+}

@@ -1,0 +1,149 @@
+//! Rows of `active_watchers`.
+
+use super::database;
+use super::schema as col;
+use crate::abi::packages;
+use crate::params::settings;
+use kamailio::db::{Assign, Column, Condition, Connection, Failed, Op, Row, Value};
+use presence_core::dialog::DialogId;
+use presence_core::refusal::Fault;
+use presence_core::status::Status;
+use presence_core::subscription::{Field, Subscription, Texts};
+use presence_core::time::Timestamp;
+
+/// What the C module writes where no notifier has anything to do.
+const NO_UPDATE: i32 = -1;
+
+/// Text columns and the texts that they hold.
+const TEXTS: [(Column, Field); 14] = [
+    (col::TO_USER, Field::ToUser),
+    (col::TO_DOMAIN, Field::ToDomain),
+    (col::FROM_USER, Field::FromUser),
+    (col::FROM_DOMAIN, Field::FromDomain),
+    (col::WATCHER_USERNAME, Field::WatcherUser),
+    (col::WATCHER_DOMAIN, Field::WatcherDomain),
+    (col::TO_TAG, Field::ToTag),
+    (col::FROM_TAG, Field::FromTag),
+    (col::CALLID, Field::CallId),
+    (col::SOCKET_INFO, Field::Socket),
+    (col::CONTACT, Field::Contact),
+    (col::LOCAL_CONTACT, Field::LocalContact),
+    (col::RECORD_ROUTE, Field::RecordRoute),
+    (col::REASON, Field::Reason),
+];
+
+/// Columns that are read, in the order of [`from_row`].
+pub const COLUMNS: [Column; 26] = [
+    col::TO_USER,
+    col::TO_DOMAIN,
+    col::FROM_USER,
+    col::FROM_DOMAIN,
+    col::WATCHER_USERNAME,
+    col::WATCHER_DOMAIN,
+    col::TO_TAG,
+    col::FROM_TAG,
+    col::CALLID,
+    col::SOCKET_INFO,
+    col::CONTACT,
+    col::LOCAL_CONTACT,
+    col::RECORD_ROUTE,
+    col::REASON,
+    col::USER_AGENT,
+    col::EVENT_ID,
+    col::PRESENTITY_URI,
+    col::EVENT,
+    col::LOCAL_CSEQ,
+    col::REMOTE_CSEQ,
+    col::EXPIRES,
+    col::STATUS,
+    col::VERSION,
+    col::FLAGS,
+    col::ID,
+    col::UPDATED,
+];
+
+/// Place of the `id` column in [`COLUMNS`].
+pub const ID_AT: usize = 24;
+
+/// A row as a subscription; none if its package is not registered.
+pub fn from_row(row: &Row<'_>) -> Option<Subscription> {
+    let package = packages::by_name(row.text(17))?;
+    let mut texts: Vec<(Field, &[u8])> = TEXTS.iter().enumerate().map(|(i, (_, field))| (*field, row.text(i))).collect();
+    texts.push((Field::UserAgent, row.text(14)));
+    let id = row.text(15);
+    let params = if id.is_empty() { Vec::new() } else { [b";id=", id].concat() };
+    texts.push((Field::EventParams, &params));
+    Some(Subscription {
+        presentity: row.text(16).to_vec(),
+        package,
+        texts: Texts::pack(&texts).ok()?,
+        local_cseq: row.int(18).unsigned_abs(),
+        remote_cseq: row.int(19).unsigned_abs(),
+        expires: Timestamp::from_column(row.int(20)),
+        status: Status::from_number(row.int(21).unsigned_abs())?,
+        version: row.int(22).unsigned_abs(),
+        branch_flags: row.int(23).unsigned_abs(),
+    })
+}
+
+fn number(n: u32) -> Value<'static> {
+    Value::Int(n as i32)
+}
+
+/// A subscription as a row.
+pub fn insert(db: &mut Connection, s: &Subscription, ahead: u32) -> Result<(), Failed> {
+    let registry = packages::all();
+    let event = registry.get(usize::from(s.package.0)).map(|p| p.name.as_slice()).unwrap_or_default();
+    let mut row: Vec<Assign<'_>> = TEXTS.iter().map(|(column, field)| Assign(column, Value::Text(s.text(*field)))).collect();
+    row.extend([
+        Assign(col::USER_AGENT, Value::Text(s.text(Field::UserAgent))),
+        Assign(col::EVENT_ID, Value::Text(s.event_id())),
+        Assign(col::PRESENTITY_URI, Value::Text(&s.presentity)),
+        Assign(col::EVENT, Value::Text(event)),
+        Assign(col::LOCAL_CSEQ, number(s.local_cseq.wrapping_add(ahead))),
+        Assign(col::REMOTE_CSEQ, number(s.remote_cseq)),
+        Assign(col::EXPIRES, Value::Int(s.expires.column())),
+        Assign(col::STATUS, Value::Int(s.status as i32)),
+        Assign(col::VERSION, number(s.version.wrapping_add(ahead))),
+        Assign(col::FLAGS, number(s.branch_flags)),
+        Assign(col::UPDATED, Value::Int(NO_UPDATE)),
+        Assign(col::UPDATED_WINFO, Value::Int(NO_UPDATE)),
+    ]);
+    db.insert(settings().active_watchers_table, &row)
+}
+
+/// The conditions that name a dialog's row.
+pub fn identity<'a>(dialog: DialogId<'a>) -> [Condition<'a>; 3] {
+    [
+        Condition(col::CALLID, Op::Eq, Value::Text(dialog.call_id)),
+        Condition(col::TO_TAG, Op::Eq, Value::Text(dialog.to_tag)),
+        Condition(col::FROM_TAG, Op::Eq, Value::Text(dialog.from_tag)),
+    ]
+}
+
+/// Writes what changes in a row's life.
+pub fn update(db: &mut Connection, s: &Subscription, ahead: u32) -> Result<(), Failed> {
+    let set = [
+        Assign(col::EXPIRES, Value::Int(s.expires.column())),
+        Assign(col::STATUS, Value::Int(s.status as i32)),
+        Assign(col::REASON, Value::Text(s.text(Field::Reason))),
+        Assign(col::REMOTE_CSEQ, number(s.remote_cseq)),
+        Assign(col::LOCAL_CSEQ, number(s.local_cseq.wrapping_add(ahead))),
+        Assign(col::VERSION, number(s.version.wrapping_add(ahead))),
+        Assign(col::CONTACT, Value::Text(s.text(Field::Contact))),
+    ];
+    db.update(settings().active_watchers_table, &identity(s.texts.dialog()), &set)
+}
+
+/// Deletes a dialog's row.
+pub fn delete(db: &mut Connection, dialog: DialogId<'_>) -> Result<(), Failed> {
+    db.delete(settings().active_watchers_table, &identity(dialog))
+}
+
+/// Deletes the rows of subscriptions that ran out before this time.
+pub fn delete_expired(before: Timestamp) -> Result<(), Fault> {
+    database::write(|db| {
+        let of = [Condition(col::EXPIRES, Op::Lt, Value::Int(before.column()))];
+        db.delete(settings().active_watchers_table, &of)
+    })
+}
