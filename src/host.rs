@@ -9,7 +9,7 @@ use kamailio::{log, sl};
 use presence_core::config::Config;
 use presence_core::host::{Authorisation, Host, Notice, Request, Resource, Sent};
 use presence_core::package::{Package, PackageId};
-use presence_core::refusal::{Fault, Refusal};
+use presence_core::refusal::{self, Fault, Refusal};
 use presence_core::render::{self, Transport};
 use presence_core::status::Status;
 use presence_core::subscription::Field;
@@ -48,8 +48,7 @@ impl<'m, 'r> Surroundings<'m, 'r> {
             return;
         }
         let headers = refusal.headers(&presence_core::server::allow_events(&self.packages));
-        let (code, _) = refusal.status();
-        self.reply(code, &headers);
+        self.reply(refusal.status(), &headers);
     }
 
     fn rules(&mut self, resource: Resource<'_>) -> Option<&Rules> {
@@ -61,20 +60,6 @@ impl<'m, 'r> Surroundings<'m, 'r> {
             self.rules = Some((resource.uri.to_vec(), Rules::of(resource).ok()?));
         }
         self.rules.as_ref().map(|(_, rules)| rules)
-    }
-}
-
-/// The reason phrase for a code, as Kamailio's operators know it.
-fn phrase(code: u16) -> &'static core::ffi::CStr {
-    match code {
-        200 | 202 => c"OK",
-        400 => c"Bad request",
-        412 => c"Conditional request failed",
-        423 => c"Interval Too Brief",
-        481 => c"Subscription does not exist",
-        489 => c"Bad Event",
-        503 => c"Service Unavailable",
-        _ => c"Server Internal Error",
     }
 }
 
@@ -105,10 +90,10 @@ impl Host for Surroundings<'_, '_> {
         Rc::clone(&self.packages)
     }
 
-    fn reply(&mut self, code: u16, headers: &[u8]) -> bool {
+    fn reply(&mut self, (code, phrase): refusal::Status, headers: &[u8]) -> bool {
         let Some(msg) = self.msg.as_deref_mut() else { return true };
         self.replied = true;
-        let sent = sl::reply(msg, code, phrase(code), headers);
+        let sent = sl::reply(msg, code, phrase, headers);
         if !sent {
             log!(Error, "the reply {code} could not be sent");
         }

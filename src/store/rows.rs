@@ -77,12 +77,12 @@ pub fn from_row(row: &Row<'_>) -> Option<Subscription> {
         presentity: row.text(16).to_vec(),
         package,
         texts: Texts::pack(&texts).ok()?,
-        local_cseq: row.int(18).unsigned_abs(),
-        remote_cseq: row.int(19).unsigned_abs(),
+        local_cseq: row.int(18) as u32,
+        remote_cseq: row.int(19) as u32,
         expires: Timestamp::from_column(row.int(20)),
         status: Status::from_number(row.int(21).unsigned_abs())?,
-        version: row.int(22).unsigned_abs(),
-        branch_flags: row.int(23).unsigned_abs(),
+        version: row.int(22) as u32,
+        branch_flags: row.int(23) as u32,
     })
 }
 

@@ -36,8 +36,11 @@ pub fn bind() -> bool {
 /// Final replies that this process has sent statelessly.
 static STATELESS: AtomicU32 = AtomicU32::new(0);
 
-unsafe extern "C" fn count_reply(_: *mut raw::sl_cbp) {
-    STATELESS.fetch_add(1, Ordering::Relaxed);
+unsafe extern "C" fn count_reply(reply: *mut raw::sl_cbp) {
+    // SAFETY: null or the host's description of the reply.
+    if unsafe { reply.as_ref() }.is_some_and(|r| r.code >= 200) {
+        STATELESS.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Watches whether somebody answers a request: another module's function may, without saying so.

@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::package::{Package, PackageId};
-use crate::refusal::{Fault, Refusal};
+use crate::refusal::{self, Fault, Refusal};
 use crate::status::Status;
 use crate::subscription::{Subscription, Texts};
 use crate::time::{Now, Seconds, Timestamp};
@@ -105,7 +105,7 @@ pub trait Host {
     fn packages(&self) -> Rc<[Package]>;
 
     /// Sends the one final reply to the request that is being handled. False if it could not be sent.
-    fn reply(&mut self, code: u16, headers: &[u8]) -> bool;
+    fn reply(&mut self, status: refusal::Status, headers: &[u8]) -> bool;
     /// Lets the package check a PUBLISH or SUBSCRIBE.
     fn check_request(&mut self, package: PackageId, publish: bool) -> Result<(), Fault>;
     /// Asks for the authorisation of a watcher: what is stored, or else what the package's rules say.
@@ -169,7 +169,7 @@ pub struct Due {
     pub contact: Vec<u8>,
     /// Whether it gets the state of a resource.
     pub sees_state: bool,
-    /// Whether it had a NOTIFY before.
+    /// Whether it had a NOTIFY about the state before the last change, and none since.
     pub saw_before: bool,
 }
 

@@ -161,7 +161,7 @@ impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
     fn confirm(&mut self, reply: bool, lifetime: Seconds, etag: &[u8]) {
         if reply {
             let shown = lifetime.0.saturating_sub(self.host.config().expires_offset.0);
-            self.host.reply(200, &render::publish_reply(shown, etag));
+            self.host.reply((200, c"OK"), &render::publish_reply(shown, etag));
         }
     }
 }

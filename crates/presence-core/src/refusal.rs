@@ -1,6 +1,10 @@
 //! Refusals: expected outcomes that *are* the SIP reply. And faults: ours or the surroundings'.
 
 use crate::time::Seconds;
+use core::ffi::CStr;
+
+/// The status code of a reply and its reason phrase.
+pub type Status = (u16, &'static CStr);
 
 /// Why a request is refused. Each value is one final reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,16 +30,16 @@ pub enum Refusal {
 impl Refusal {
     /// Status code and reason phrase; the phrases are the ones that Kamailio's operators know.
     #[must_use]
-    pub const fn status(self) -> (u16, &'static str) {
+    pub const fn status(self) -> Status {
         match self {
-            Self::BadRequest => (400, "Bad request"),
-            Self::InvalidRequest => (400, "Invalid request"),
-            Self::ConditionFailed => (412, "Conditional request failed"),
-            Self::IntervalTooBrief(_) => (423, "Interval Too Brief"),
-            Self::NoSubscription => (481, "Subscription does not exist"),
-            Self::BadEvent => (489, "Bad Event"),
-            Self::Unavailable(_) => (503, "Service Unavailable"),
-            Self::ServerError => (500, "Server Internal Error"),
+            Self::BadRequest => (400, c"Bad request"),
+            Self::InvalidRequest => (400, c"Invalid request"),
+            Self::ConditionFailed => (412, c"Conditional request failed"),
+            Self::IntervalTooBrief(_) => (423, c"Interval Too Brief"),
+            Self::NoSubscription => (481, c"Subscription does not exist"),
+            Self::BadEvent => (489, c"Bad Event"),
+            Self::Unavailable(_) => (503, c"Service Unavailable"),
+            Self::ServerError => (500, c"Server Internal Error"),
         }
     }
 

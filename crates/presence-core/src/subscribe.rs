@@ -109,7 +109,7 @@ impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
             texts: &texts,
         };
         let authorisation = self.host.authorise(&asks)?;
-        let subscription = Subscription {
+        let mut subscription = Subscription {
             presentity: presentity.clone(),
             package: package.id,
             texts: texts.with(&[(Field::Reason, &authorisation.reason)]).map_err(|_| Refusal::BadRequest)?,
@@ -121,6 +121,10 @@ impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
             branch_flags: request.branch_flags,
         };
         let lasts = expires > Seconds(0) && subscription.status != Status::Terminated;
+        if !lasts {
+            // The only NOTIFY of a dialog has the CSeq 1, the first of a longer one 2.
+            subscription.local_cseq = u32::MAX;
+        }
         let token = if lasts { self.subscriptions.open(&subscription)? } else { self.subscriptions.fetch(&subscription)? };
         self.accept(request, package, expires);
         if lasts {
@@ -178,7 +182,7 @@ impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
             Kind::WatcherInfo => 200,
         };
         let headers = render::subscribe_reply(expires.0, request.local_contact, request.transport);
-        self.host.reply(code, &headers);
+        self.host.reply((code, c"OK"), &headers);
     }
 }
 

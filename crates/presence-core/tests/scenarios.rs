@@ -146,7 +146,7 @@ fn a_fetch_leaves_nothing_behind() {
     world.wire();
     world.subscribe(&mut phone("w", "a", "presence"), Some(0)).expect("accepted");
     let told = world.settle();
-    assert_eq!((told[0].cseq, told[0].status, told[0].body.as_str()), (2, Status::Terminated, "open"));
+    assert_eq!((told[0].cseq, told[0].status, told[0].body.as_str()), (1, Status::Terminated, "open"));
     let census = world.store.check().expect("whole");
     assert_eq!((census.subscriptions, census.leaving, census.dialogs), (0, 0, 0));
     world.wait(61);

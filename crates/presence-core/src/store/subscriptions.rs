@@ -435,7 +435,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
             (slot.flight != Flight::Up && shard.is_due(index, now)).then(|| Due {
                 contact: shard.texts(index).get(Field::Contact).to_vec(),
                 sees_state: shard.sees_state(index),
-                saw_before: slot.told > 0,
+                saw_before: slot.told > 0 && slot.told < shard.resources.at(slot.resource).version,
             })
         })?
     }

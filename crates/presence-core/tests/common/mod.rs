@@ -175,7 +175,7 @@ impl Host for FakeHost {
     fn packages(&self) -> Rc<[Package]> {
         Rc::clone(&self.packages)
     }
-    fn reply(&mut self, code: u16, headers: &[u8]) -> bool {
+    fn reply(&mut self, (code, _): presence_core::refusal::Status, headers: &[u8]) -> bool {
         assert!(!LOCKED.get(), "no reply under a lock");
         self.wire.push(Wire::Reply(code, String::from_utf8_lossy(headers).into_owned()));
         true
