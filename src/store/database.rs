@@ -68,11 +68,6 @@ pub fn is_sqlite() -> bool {
     DRIVER.get().is_some_and(|d| d.name() == "sqlite")
 }
 
-/// Whether the driver can replace rows.
-pub fn can_replace() -> bool {
-    DRIVER.get().is_some_and(Driver::can_replace)
-}
-
 fn attempt<R>(until: Instant, mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<R, Fault> {
     CONNECTION.with_borrow_mut(|connection| {
         let connection = connection.as_mut().ok_or(Fault::Storage)?;

@@ -121,8 +121,8 @@ pub fn identity<'a>(dialog: DialogId<'a>) -> [Condition<'a>; 3] {
     ]
 }
 
-/// Writes what changes in a row's life.
-pub fn update(db: &mut Connection, s: &Subscription, ahead: u32) -> Result<(), Failed> {
+/// Writes what changes in a row's life, where these conditions hold.
+pub fn update(db: &mut Connection, s: &Subscription, ahead: u32, of: &[Condition<'_>]) -> Result<(), Failed> {
     let set = [
         Assign(col::EXPIRES, Value::Int(s.expires.column())),
         Assign(col::STATUS, Value::Int(s.status as i32)),
@@ -132,7 +132,7 @@ pub fn update(db: &mut Connection, s: &Subscription, ahead: u32) -> Result<(), F
         Assign(col::VERSION, number(s.version.wrapping_add(ahead))),
         Assign(col::CONTACT, Value::Text(s.text(Field::Contact))),
     ];
-    db.update(settings().active_watchers_table, &identity(s.texts.dialog()), &set)
+    db.update(settings().active_watchers_table, of, &set)
 }
 
 /// Deletes a dialog's row.

@@ -195,6 +195,10 @@ pub trait Subscriptions {
     fn version(&mut self, resource: Resource<'_>) -> Version;
     /// The state of a resource changed. Gives the new version if somebody may have to be told by this process.
     fn changed(&mut self, resource: Resource<'_>) -> Result<Option<Version>, Fault>;
+    /// A change of a resource could not be told: it is told later. False if even that cannot be kept in mind.
+    fn postpone(&mut self, resource: Resource<'_>) -> bool;
+    /// A resource whose change was put off a while ago.
+    fn postponed(&mut self) -> Option<(Vec<u8>, PackageId)>;
     /// The next few NOTIFYs about a change, until there are none. `except` is a Contact that is not told.
     fn claim(&mut self, resource: Resource<'_>, version: Version, except: &[u8], out: &mut Vec<Notice>) -> Result<(), Fault>;
     /// What is needed for the NOTIFY that is owed to one subscription; none if nothing is, or one is under way.

@@ -63,7 +63,7 @@ pub struct Subscribe<'a> {
 /// What was agreed with a SUBSCRIBE; the script may look at it.
 pub type Outcome = Result<Subscription, Refusal>;
 
-impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
+impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H, S, P> {
     /// Handles a SUBSCRIBE. A refusal still has to be sent; otherwise the reply and the NOTIFYs have been.
     pub fn subscribe(&mut self, request: &Subscribe<'_>) -> Outcome {
         let packages = self.host.packages();

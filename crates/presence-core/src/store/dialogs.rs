@@ -33,6 +33,17 @@ impl<A: Allocator + Clone> Dialogs<A> {
         }
     }
 
+    /// As [`Self::insert`], unless the hash has a place already, which is returned then.
+    pub fn insert_once(&mut self, hash: u64, place: u64, table: Option<Table<u64, A>>) -> (Option<Table<u64, A>>, Result<Option<u64>, usize>) {
+        match self.index.find(hash, |_| true) {
+            Some(other) => (table, Ok(Some(other))),
+            None => {
+                let (left_over, outcome) = self.insert(hash, place, table);
+                (left_over, outcome.map(|()| None))
+            }
+        }
+    }
+
     /// The places under a hash.
     pub fn places(&self, hash: u64) -> ([u64; CANDIDATES], usize) {
         let (mut places, mut count) = ([0; CANDIDATES], 0);
