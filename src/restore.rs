@@ -64,7 +64,7 @@ fn versions_fit() -> bool {
 
 /// Reads a table in pages by its id; `each` gets every row.
 fn pages(
-    table: &[u8],
+    table: &'static [u8],
     columns: &[Column],
     id_at: usize,
     mut each: impl FnMut(&kamailio::db::Row<'_>) -> Result<(), Fault>,
