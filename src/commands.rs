@@ -23,9 +23,8 @@ pub fn with_server<R>(
     run: impl FnOnce(&mut Server<'_, Surroundings<'_, '_>, dyn Subscriptions + '_, dyn Publications + '_>) -> R,
 ) -> (Option<R>, bool) {
     let mut host = Surroundings::new(msg);
-    let result = store::with(|subscriptions, publications| {
-        run(&mut Server { host: &mut host, subscriptions, publications })
-    });
+    let result =
+        store::with(|subscriptions, publications| run(&mut Server { host: &mut host, subscriptions, publications }));
     (result, host.has_replied())
 }
 
@@ -128,13 +127,7 @@ pub fn refresh_watchers(presentity: &[u8], event: &[u8], kind: i32, file: Option
 
 /// Takes the hard state of a presentity from its package, or takes it away.
 fn put_hard_state(resource: Resource<'_>, file_uri: &[u8], file_name: &[u8]) -> bool {
-    log!(
-        Info,
-        "hard state {} ({}) of {} changed",
-        show(file_name),
-        show(file_uri),
-        show(resource.uri)
-    );
+    log!(Info, "hard state {} ({}) of {} changed", show(file_name), show(file_uri), show(resource.uri));
     let Some(uri) = kamailio::uri::parse(resource.uri) else { return false };
     let uri = sip_uri(uri.user, uri.host);
     let resource = Resource { uri: &uri, package: resource.package };

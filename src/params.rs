@@ -188,7 +188,12 @@ fn refuse_text(name: &str, value: *mut c_void) -> c_int {
     kamailio::entry::guard("modparam", -1, || {
         // SAFETY: the host passes a terminated string to a PARAM_STRING function.
         let value = unsafe { CStr::from_ptr(value.cast()) };
-        log!(Error, "modparam {name} is \"{}\": it must be a number without quotes ({})", show(value.to_bytes()), doc(name));
+        log!(
+            Error,
+            "modparam {name} is \"{}\": it must be a number without quotes ({})",
+            show(value.to_bytes()),
+            doc(name)
+        );
         -1
     })
 }
@@ -236,7 +241,11 @@ fn table(name: &str, value: &Text) -> Result<&'static [u8], Sentence> {
     if fine && !text.is_empty() {
         return Ok(text);
     }
-    Err(format!("modparam {name} is \"{}\": allowed are up to 64 letters, digits and _ . $ - ({})", show(text), doc(name)))
+    Err(format!(
+        "modparam {name} is \"{}\": allowed are up to 64 letters, digits and _ . $ - ({})",
+        show(text),
+        doc(name)
+    ))
 }
 
 /// The columns of an ORDER BY clause: it goes into a statement as it is.
@@ -302,7 +311,10 @@ impl Settings {
         let facility = match p.local_log_facility.get() {
             None => None,
             Some(name) => Some(kamailio::log::facility(name).ok_or_else(|| {
-                format!("modparam local_log_facility is \"{}\": allowed are syslog facilities (LOG_LOCAL0 ...)", show(name))
+                format!(
+                    "modparam local_log_facility is \"{}\": allowed are syslog facilities (LOG_LOCAL0 ...)",
+                    show(name)
+                )
             })?),
         };
         let notifiers = if core.subs == SubsMode::Database {
@@ -313,7 +325,12 @@ impl Settings {
         };
         let shards = p.subs_htable_size.get();
         let shards = corrected("subs_htable_size", shards, shards >= 1, 9);
-        within("pres_htable_size", corrected("pres_htable_size", p.pres_htable_size.get(), p.pres_htable_size.get() >= 1, 9), 1, 30)?;
+        within(
+            "pres_htable_size",
+            corrected("pres_htable_size", p.pres_htable_size.get(), p.pres_htable_size.get() >= 1, 9),
+            1,
+            30,
+        )?;
         Ok(Self {
             library,
             db_url,
@@ -322,7 +339,8 @@ impl Settings {
             watchers_table: table("watchers_table", &p.watchers_table)?,
             clean_period: u32::try_from(p.clean_period.get()).ok().filter(|&s| s > 0),
             db_update_period: u32::try_from(p.db_update_period.get()).ok().filter(|&s| s > 0),
-            fetch_rows: corrected("fetch_rows", p.fetch_rows.get(), p.fetch_rows.get() > 0, 500).unsigned_abs() as usize,
+            fetch_rows: corrected("fetch_rows", p.fetch_rows.get(), p.fetch_rows.get() > 0, 500).unsigned_abs()
+                as usize,
             timer: if switch("timer_mode", &p.timer_mode) {
                 kamailio::timer::Process::Secondary
             } else {
@@ -335,7 +353,8 @@ impl Settings {
             notifiers,
             poll_interval: {
                 let n = p.notifier_poll_rate.get();
-                Duration::from_secs(1) / within("notifier_poll_rate", corrected("notifier_poll_rate", n, n > 0, 10), 1, 1000)?
+                Duration::from_secs(1)
+                    / within("notifier_poll_rate", corrected("notifier_poll_rate", n, n > 0, 10), 1, 1000)?
             },
             db_wait: Duration::from_millis(within("db_wait_time", p.db_wait_time.get(), 1, 60_000)?.into()),
             lock_tables: p.db_table_lock_type.get() == 1,

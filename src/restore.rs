@@ -112,7 +112,10 @@ fn subscriptions(store: &'static Shared) -> Result<(), Fault> {
     })?;
     log!(Info, "{loaded} subscriptions loaded");
     if foreign > 0 {
-        log!(Warning, "{foreign} subscriptions left in the table: their package is not registered, or the row is not whole");
+        log!(
+            Warning,
+            "{foreign} subscriptions left in the table: their package is not registered, or the row is not whole"
+        );
     }
     Ok(())
 }

@@ -34,7 +34,8 @@ pub fn register() -> bool {
 
 /// Forks the processes; in `child_init` of the main process.
 pub fn fork() -> bool {
-    (0..settings().notifiers).all(|n| timer::fork_every(&format!("PRESENCE NOTIFIER {n}"), settings().poll_interval, tick))
+    (0..settings().notifiers)
+        .all(|n| timer::fork_every(&format!("PRESENCE NOTIFIER {n}"), settings().poll_interval, tick))
 }
 
 /// Sends what waits: NOTIFYs that were kept back or whose predecessor was not answered, changes that were put off.

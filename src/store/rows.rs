@@ -68,7 +68,8 @@ pub const ID_AT: usize = 24;
 /// A row as a subscription; none if its package is not registered.
 pub fn from_row(row: &Row<'_>) -> Option<Subscription> {
     let package = packages::by_name(row.text(17))?;
-    let mut texts: Vec<(Field, &[u8])> = TEXTS.iter().enumerate().map(|(i, (_, field))| (*field, row.text(i))).collect();
+    let mut texts: Vec<(Field, &[u8])> =
+        TEXTS.iter().enumerate().map(|(i, (_, field))| (*field, row.text(i))).collect();
     texts.push((Field::UserAgent, row.text(14)));
     let id = row.text(15);
     let params = if id.is_empty() { Vec::new() } else { [b";id=", id].concat() };
@@ -94,7 +95,8 @@ fn number(n: u32) -> Value<'static> {
 pub fn insert(db: &mut Connection, s: &Subscription, ahead: u32) -> Result<(), Failed> {
     let registry = packages::all();
     let event = registry.get(usize::from(s.package.0)).map(|p| p.name.as_slice()).unwrap_or_default();
-    let mut row: Vec<Assign<'_>> = TEXTS.iter().map(|(column, field)| Assign(column, Value::Text(s.text(*field)))).collect();
+    let mut row: Vec<Assign<'_>> =
+        TEXTS.iter().map(|(column, field)| Assign(column, Value::Text(s.text(*field)))).collect();
     row.extend([
         Assign(col::USER_AGENT, Value::Text(s.text(Field::UserAgent))),
         Assign(col::EVENT_ID, Value::Text(s.event_id())),

@@ -2,7 +2,8 @@
 
 use crate::body::empty_dialog_info;
 use crate::host::{
-    Authorisation, Content, Host, Landing, Notice, Publication, Publications, Request, Resource, Sent, Subscriptions, Token, Version,
+    Authorisation, Content, Host, Landing, Notice, Publication, Publications, Request, Resource, Sent, Subscriptions,
+    Token, Version,
 };
 use crate::package::{Family, Package, PackageId};
 use crate::refusal::Fault;
@@ -127,13 +128,15 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         let body = match notice.content {
             Content::Nothing => &[][..],
             Content::State => state.unwrap_or_default(),
-            Content::Watchers(extent) => match self.watcher_document(resource, subscription.version, extent, watchers) {
-                Ok(document) => {
-                    list = document;
-                    &list[..]
+            Content::Watchers(extent) => {
+                match self.watcher_document(resource, subscription.version, extent, watchers) {
+                    Ok(document) => {
+                        list = document;
+                        &list[..]
+                    }
+                    Err(_) => &[],
                 }
-                Err(_) => &[],
-            },
+            }
         };
         match self.host.send(notice, body) {
             Sent::UnderWay => false,

@@ -102,9 +102,7 @@ impl Model {
                 self.world.wait(seconds);
                 while self.world.run(|s| s.expire_subscriptions()) {}
             }
-            _ => {
-                while self.world.run(|s| s.expire_subscriptions()) {}
-            }
+            _ => while self.world.run(|s| s.expire_subscriptions()) {},
         }
         self.look();
     }

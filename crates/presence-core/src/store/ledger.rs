@@ -138,7 +138,11 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
     }
 
     /// Deletes a row as it stands. The row; none if there is none.
-    fn take_out(&mut self, dialog: DialogId<'_>, check: impl Fn(&Subscription) -> Result<(), Rejected>) -> Result<Option<Subscription>, Rejected> {
+    fn take_out(
+        &mut self,
+        dialog: DialogId<'_>,
+        check: impl Fn(&Subscription) -> Result<(), Rejected>,
+    ) -> Result<Option<Subscription>, Rejected> {
         for _ in 0..TRIES {
             let Some(known) = self.row(dialog)? else { return Ok(None) };
             check(&known)?;
@@ -150,7 +154,11 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
     }
 
     /// All rows that are meant, a page at a time.
-    fn each(&mut self, rows: &Rows<'_>, mut visit: impl FnMut(&mut Self, Subscription) -> Result<(), Fault>) -> Result<(), Fault> {
+    fn each(
+        &mut self,
+        rows: &Rows<'_>,
+        mut visit: impl FnMut(&mut Self, Subscription) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let mut place = Some(0);
         while let Some(after) = place {
             let (page, next) = self.ledger.page(rows, after, PAGE)?;
@@ -249,7 +257,12 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
     }
 
     /// The reserved NOTIFY of a guest, whose row now has the next CSeq. `known` is the row before that.
-    fn take_off(&mut self, handle: Handle, known: &Subscription, version: Version) -> Result<Option<Notice>, Exhausted> {
+    fn take_off(
+        &mut self,
+        handle: Handle,
+        known: &Subscription,
+        version: Version,
+    ) -> Result<Option<Notice>, Exhausted> {
         let mut block = Some(self.slots.store.block(known.texts.block())?);
         let packages = Rc::clone(&self.slots.packages);
         let winfo = packages.get(usize::from(known.package.0)).is_some_and(Package::is_winfo);
@@ -331,7 +344,12 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
     }
 
     /// Reserves those of a page who are to be told.
-    fn reserve_page(&self, page: Vec<Subscription>, version: Version, except: &[u8]) -> Result<Vec<(Handle, Subscription)>, Fault> {
+    fn reserve_page(
+        &self,
+        page: Vec<Subscription>,
+        version: Version,
+        except: &[u8],
+    ) -> Result<Vec<(Handle, Subscription)>, Fault> {
         let now = self.slots.now.unix;
         let mut reserved = Vec::with_capacity(page.len());
         for row in page {
@@ -463,7 +481,13 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
         self.slots.postponed()
     }
 
-    fn claim(&mut self, resource: Resource<'_>, version: Version, except: &[u8], out: &mut Vec<Notice>) -> Result<(), Fault> {
+    fn claim(
+        &mut self,
+        resource: Resource<'_>,
+        version: Version,
+        except: &[u8],
+        out: &mut Vec<Notice>,
+    ) -> Result<(), Fault> {
         while let (Some(after), true) = (self.cursor, out.is_empty()) {
             let rows = Rows { resource, watcher: None, call_id: None };
             let (page, next) = self.ledger.page(&rows, after, PAGE)?;

@@ -3,7 +3,7 @@
 
 use super::chain::{Ends, push, unlink};
 use super::index::{Index, Table};
-use super::records::{Block, Dirty, Flight, Queue, Resource, Shelved, ShelfTimer, Slot, Stage, Stored, Timer, Watch};
+use super::records::{Block, Dirty, Flight, Queue, Resource, ShelfTimer, Shelved, Slot, Stage, Stored, Timer, Watch};
 use super::slab::{self, NIL, Slab, Supply};
 use super::wheel::Wheel;
 use crate::config::Config;
@@ -277,11 +277,11 @@ impl<A: Allocator + Clone> Shard<A> {
     pub fn pop_expired(&mut self, now: u32, budget: usize, out: &mut std::vec::Vec<u32>) -> bool {
         let start = out.len();
         let more = self.timers.turn(&mut self.slots, now, budget, remember, out);
-        for i in start..out.len() {
-            self.end(out[i], Stage::Last(false), false);
+        for &index in &out[start..] {
+            self.end(index, Stage::Last(false), false);
             // Rows that have expired are deleted all together.
-            self.slots.at_mut(out[i]).has_row = false;
-            self.owe(out[i]);
+            self.slots.at_mut(index).has_row = false;
+            self.owe(index);
         }
         more
     }
@@ -346,7 +346,14 @@ impl<A: Allocator + Clone> Shard<A> {
     }
 
     /// Takes CSeq, document version and state version in one step: from here on a NOTIFY is under way.
-    pub fn take_off(&mut self, index: u32, version: Version, winfo: bool, now: Now, token: impl Fn(&Slot<A>) -> Token) -> Notice {
+    pub fn take_off(
+        &mut self,
+        index: u32,
+        version: Version,
+        winfo: bool,
+        now: Now,
+        token: impl Fn(&Slot<A>) -> Token,
+    ) -> Notice {
         let sees = self.sees_state(index);
         let slot = self.slots.at_mut(index);
         let partial = slot.told > 0 && slot.told.wrapping_add(1) == version.0 && !slot.owed;
@@ -430,7 +437,8 @@ impl<A: Allocator + Clone> Shard<A> {
             Stage::Last(_) => slot.owed,
             _ => true,
         };
-        let base = if slot.flight == Flight::Up { config.notify_hold } else { config.notify_hold.min(config.keep_back) };
+        let base =
+            if slot.flight == Flight::Up { config.notify_hold } else { config.notify_hold.min(config.keep_back) };
         let patience = if due { hold(base, slot.overtaken) } else { LOST };
         if waited < patience {
             self.enqueue(index);
@@ -494,4 +502,3 @@ const LOST: u64 = 64_000;
 fn hold(base: u64, overtaken: u8) -> u64 {
     base << overtaken.min(4)
 }
-

@@ -1,8 +1,8 @@
 //! The book of subscriptions over the store.
 
+use super::chain::{push, unlink};
 use super::dialogs::{CANDIDATES, Dialogs};
 use super::index::{Index, Table};
-use super::chain::{push, unlink};
 use super::records::{Block, Flight, Late, Stage, Stored};
 use super::shard::{Fate, Shard, Trash, Wants};
 use super::slab::NIL;
@@ -83,9 +83,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
 
     /// Runs something on an open subscription, under its lock.
     fn with_open<X>(&self, handle: Handle, run: impl FnOnce(&mut Shard<A>, u32) -> X) -> Option<X> {
-        self.with_live(handle, |shard, index| {
-            (shard.slots.at(index).stage == Stage::Open).then(|| run(shard, index))
-        })?
+        self.with_live(handle, |shard, index| (shard.slots.at(index).stage == Stage::Open).then(|| run(shard, index)))?
     }
 
     /// Runs something on a slot that is in use, under its lock.
@@ -297,7 +295,12 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
     }
 
     /// Changes the texts of a subscription. The new block is made before the lock is taken.
-    fn change_texts(&self, handle: Handle, changes: &[(Field, &[u8])], apply: impl FnOnce(&mut Shard<A>, u32)) -> Result<bool, Exhausted> {
+    fn change_texts(
+        &self,
+        handle: Handle,
+        changes: &[(Field, &[u8])],
+        apply: impl FnOnce(&mut Shard<A>, u32),
+    ) -> Result<bool, Exhausted> {
         let Some(texts) = self.with_open(handle, |shard, index| shard.copy(index).texts) else { return Ok(false) };
         let texts = texts.with(changes).map_err(|_| Exhausted)?;
         let mut block: Block<A> = Some(self.store.block(texts.block())?);
@@ -427,9 +430,10 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
 
     fn version(&mut self, resource: Resource<'_>) -> Version {
         let key = self.store.key(resource);
-        let version = self.store.shard(self.store.shard_of(key.hash)).and_then(|part| {
-            part.with(|shard| shard.find(key).map(|number| shard.resources.at(number).version))
-        });
+        let version = self
+            .store
+            .shard(self.store.shard_of(key.hash))
+            .and_then(|part| part.with(|shard| shard.find(key).map(|number| shard.resources.at(number).version)));
         Version(version.ok().flatten().unwrap_or(0))
     }
 
@@ -483,7 +487,13 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
         })
     }
 
-    fn claim(&mut self, resource: Resource<'_>, version: Version, except: &[u8], out: &mut Vec<Notice>) -> Result<(), Fault> {
+    fn claim(
+        &mut self,
+        resource: Resource<'_>,
+        version: Version,
+        except: &[u8],
+        out: &mut Vec<Notice>,
+    ) -> Result<(), Fault> {
         let (winfo, now) = (self.is_winfo(resource), self.now);
         let key = self.store.key(resource);
         let number = self.store.shard_of(key.hash);
@@ -501,9 +511,8 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
                 break;
             }
         }
-        for i in start..out.len() {
-            let notice = out[i].clone();
-            self.extend_reserve(&notice);
+        for notice in &out[start..] {
+            self.extend_reserve(notice);
         }
         Ok(())
     }
@@ -715,7 +724,11 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
             .with(|shard| {
                 let resource = shard.resources.at(shard.find(key)?);
                 let fits = resource.body_version == version.0 && resource.version == version.0;
-                let holds = if steady { resource.body_until > now } else { resource.body_until == 0 || resource.body_until > now };
+                let holds = if steady {
+                    resource.body_until > now
+                } else {
+                    resource.body_until == 0 || resource.body_until > now
+                };
                 if fits && holds { resource.body.as_deref().map(<[u8]>::to_vec) } else { None }
             })
             .ok()?
@@ -739,4 +752,3 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
         drop(block);
     }
 }
-

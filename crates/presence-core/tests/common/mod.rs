@@ -6,9 +6,7 @@ use allocator_api2::alloc::{AllocError, Allocator, Global, Layout};
 use core::ptr::NonNull;
 use presence_core::config::{Config, SubsMode};
 use presence_core::dialog::DialogId;
-use presence_core::host::{
-    Authorisation, Host, Notice, Publications, Request, Resource, Sent, Subscriptions, Token,
-};
+use presence_core::host::{Authorisation, Host, Notice, Publications, Request, Resource, Sent, Subscriptions, Token};
 use presence_core::package::{Family, Kind, Package, PackageId};
 use presence_core::publish::Publish;
 use presence_core::refusal::{Fault, Refusal};
@@ -368,7 +366,10 @@ impl World {
         Self { host: FakeHost::new(config), store, heap, notes: Notes::default(), table: Table::default() }
     }
 
-    pub fn run<X>(&mut self, run: impl FnOnce(&mut Server<'_, FakeHost, dyn Subscriptions + '_, dyn Publications + '_>) -> X) -> X {
+    pub fn run<X>(
+        &mut self,
+        run: impl FnOnce(&mut Server<'_, FakeHost, dyn Subscriptions + '_, dyn Publications + '_>) -> X,
+    ) -> X {
         let config = self.host.config.clone();
         let (now, packages) = (self.host.now, Rc::clone(&self.host.packages));
         let mut shelf = Shelf { store: &self.store, config: &config, now };
@@ -401,7 +402,11 @@ impl World {
     /// How many subscriptions there are; everything hangs together.
     pub fn subscriptions(&self) -> u64 {
         let census = self.store.check().expect("whole");
-        if self.host.config.subs == SubsMode::Database { self.table.rows.borrow().len() as u64 } else { census.subscriptions }
+        if self.host.config.subs == SubsMode::Database {
+            self.table.rows.borrow().len() as u64
+        } else {
+            census.subscriptions
+        }
     }
 
     /// Time goes by.
@@ -440,11 +445,26 @@ impl World {
         outcome
     }
 
-    pub fn publish(&mut self, user: &str, event: &str, etag: Option<&str>, expires: Option<u32>, body: &str) -> Result<String, Refusal> {
+    pub fn publish(
+        &mut self,
+        user: &str,
+        event: &str,
+        etag: Option<&str>,
+        expires: Option<u32>,
+        body: &str,
+    ) -> Result<String, Refusal> {
         self.publish_from(user, event, etag, expires, body, None)
     }
 
-    pub fn publish_from(&mut self, user: &str, event: &str, etag: Option<&str>, expires: Option<u32>, body: &str, sender: Option<&str>) -> Result<String, Refusal> {
+    pub fn publish_from(
+        &mut self,
+        user: &str,
+        event: &str,
+        etag: Option<&str>,
+        expires: Option<u32>,
+        body: &str,
+        sender: Option<&str>,
+    ) -> Result<String, Refusal> {
         let before = self.host.wire.len();
         self.run(|server| {
             server.publish(&Publish {

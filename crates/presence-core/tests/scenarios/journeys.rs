@@ -37,10 +37,10 @@ fn a_publish_is_answered_then_told_to_every_watcher() {
     watching(&mut world, "w3", "other", "presence");
     world.publish("a", "presence", None, Some(60), "open").expect("accepted");
     let told = world.settle();
-    assert_eq!(told.iter().map(|n| (n.call_id.as_str(), n.cseq, n.body.as_str())).collect::<Vec<_>>(), [
-        ("w1-a-presence", 3, "open"),
-        ("w2-a-presence", 3, "open")
-    ]);
+    assert_eq!(
+        told.iter().map(|n| (n.call_id.as_str(), n.cseq, n.body.as_str())).collect::<Vec<_>>(),
+        [("w1-a-presence", 3, "open"), ("w2-a-presence", 3, "open")]
+    );
 }
 
 #[test]
@@ -370,7 +370,10 @@ fn watchers_are_watched() {
     }
     world.subscribe(&mut w, Some(0)).expect("accepted");
     let told = world.settle();
-    assert!(told[0].body.contains("version=\"3\" state=\"full\"") && told[0].body.contains("package=\"presence\"/>"), "{told:?}");
+    assert!(
+        told[0].body.contains("version=\"3\" state=\"full\"") && told[0].body.contains("package=\"presence\"/>"),
+        "{told:?}"
+    );
     assert_eq!(told[1].status, Status::Terminated);
 }
 
@@ -399,7 +402,10 @@ fn watchers_who_leave_by_themselves_are_told_of_too() {
     world.wait(62);
     world.run(|s| s.expire_subscriptions());
     let told = world.settle();
-    assert!(told.iter().any(|n| n.call_id.starts_with("boss") && n.body.contains("package=\"presence\"/>")), "{told:?}");
+    assert!(
+        told.iter().any(|n| n.call_id.starts_with("boss") && n.body.contains("package=\"presence\"/>")),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -448,7 +454,10 @@ fn a_new_authorisation_is_told() {
     let told = set(&mut world, Status::Active, b"");
     assert_eq!((told[0].status, told[0].body.as_str()), (Status::Active, "open"));
     let told = set(&mut world, Status::Terminated, b"rejected");
-    assert_eq!((told.len(), told[0].status, told[0].reason.as_str(), told[0].body.as_str()), (1, Status::Terminated, "rejected", ""));
+    assert_eq!(
+        (told.len(), told[0].status, told[0].reason.as_str(), told[0].body.as_str()),
+        (1, Status::Terminated, "rejected", "")
+    );
     assert_eq!(world.subscriptions(), 0);
 }
 
@@ -465,23 +474,36 @@ fn shared_lines_belong_to_the_contact_and_do_not_tell_the_sender() {
     world.settle();
     let busy = "<dialog-info><dialog id=\"1\"><state>confirmed</state></dialog></dialog-info>";
     let idle = "<dialog-info/>";
-    let tag = world.publish_from("line", "dialog;sla", None, Some(60), busy, Some("sip:line@1.1.1.1")).expect("accepted");
+    let tag =
+        world.publish_from("line", "dialog;sla", None, Some(60), busy, Some("sip:line@1.1.1.1")).expect("accepted");
     let told = world.settle();
-    assert_eq!(told.iter().map(|n| (n.contact.as_str(), n.body.as_str())).collect::<Vec<_>>(), [("sip:line@2.2.2.2", busy)]);
+    assert_eq!(
+        told.iter().map(|n| (n.contact.as_str(), n.body.as_str())).collect::<Vec<_>>(),
+        [("sip:line@2.2.2.2", busy)]
+    );
     // Another appearance may not erase the call, and the tag stays.
-    let same = world.publish_from("line", "dialog;sla", Some(&tag), Some(60), idle, Some("sip:line@2.2.2.2")).expect("accepted");
+    let same = world
+        .publish_from("line", "dialog;sla", Some(&tag), Some(60), idle, Some("sip:line@2.2.2.2"))
+        .expect("accepted");
     assert_eq!(same, tag);
     assert_eq!(world.settle(), []);
     world.subscribe(&mut one, Some(600)).expect("accepted");
-    assert!(world.settle()[0].body.contains("state=\"full\" entity=\"sip:line@h\"/>"), "its own call is not shown to it");
-    let same = world.publish_from("line", "dialog;sla", Some(&tag), Some(60), idle, Some("sip:line@1.1.1.1")).expect("accepted");
+    assert!(
+        world.settle()[0].body.contains("state=\"full\" entity=\"sip:line@h\"/>"),
+        "its own call is not shown to it"
+    );
+    let same = world
+        .publish_from("line", "dialog;sla", Some(&tag), Some(60), idle, Some("sip:line@1.1.1.1"))
+        .expect("accepted");
     assert_eq!(same, tag);
     assert_eq!(world.settle()[0].body, idle);
 }
 
 #[test]
 fn a_dialog_is_known_by_its_id_and_what_is_over_stays_over() {
-    let info = |id: &str, state: &str| format!("<dialog-info><dialog id=\"{id}\"><state>{state}</state></dialog></dialog-info>");
+    let info = |id: &str, state: &str| {
+        format!("<dialog-info><dialog id=\"{id}\"><state>{state}</state></dialog></dialog-info>")
+    };
     let mut world = World::with(config());
     watching(&mut world, "w", "a", "dialog");
     let bodies = |world: &mut World| world.settle().into_iter().map(|n| n.body).collect::<Vec<_>>();

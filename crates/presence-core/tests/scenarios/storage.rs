@@ -1,11 +1,11 @@
 //! What each `subs_db_mode` promises about the rows of the table.
 
 use crate::common::{Phone, World, phone};
-use presence_core::store::Row;
-use presence_core::subscription::Field;
 use presence_core::config::{Config, PublMode, SubsMode};
 use presence_core::refusal::Refusal;
+use presence_core::store::Row;
 use presence_core::store::RowState;
+use presence_core::subscription::Field;
 
 fn watching(world: &mut World, user: &str, presentity: &str, event: &str) -> Phone {
     let mut p = phone(user, presentity, event);
@@ -52,7 +52,6 @@ fn a_row_in_the_database_is_always_ahead_of_the_wire() {
     }
 }
 
-
 fn take(world: &World, budget: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     for shard in 0..world.store.shard_count() {
@@ -74,10 +73,10 @@ fn write_back_names_each_row_that_is_behind_once() {
     let mut w = watching(&mut world, "w", "a", "presence");
     let mut x = watching(&mut world, "x", "a", "presence");
     let rows = take(&world, 100);
-    assert_eq!(states(&rows), [
-        (RowState::Missing, "w-a-presence".to_owned()),
-        (RowState::Missing, "x-a-presence".to_owned())
-    ]);
+    assert_eq!(
+        states(&rows),
+        [(RowState::Missing, "w-a-presence".to_owned()), (RowState::Missing, "x-a-presence".to_owned())]
+    );
     assert_eq!(rows[0].subscription.local_cseq, 1 + presence_core::store::RESERVE);
     assert_eq!(take(&world, 100), []);
     world.subscribe(&mut w, Some(900)).expect("accepted");
