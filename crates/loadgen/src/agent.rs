@@ -1,12 +1,12 @@
 //! Phones behind one socket. They ask, answer NOTIFYs at once, and keep account of everything.
 
+use crate::Settings;
 use crate::actor::{Ledger, Publisher, Told, Watcher};
 use crate::message::{self, Incoming, Notify, Reply};
 use crate::pending::{Asker, Pending, Waiting};
 use crate::request::{self, Publish, Request, Subscribe};
 use crate::tally::Tally;
 use crate::wire::Wire;
-use crate::Settings;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;

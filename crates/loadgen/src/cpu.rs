@@ -23,7 +23,9 @@ pub fn used(main: u32) -> Duration {
 fn scheduled(pid: u32) -> Option<Duration> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
     let nanos: u64 = threads
-        .filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok())
+        .filter_map(|thread| {
+            fs::read_to_string(thread.path().join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok()
+        })
         .sum();
     (nanos > 0).then(|| Duration::from_nanos(nanos))
 }

@@ -1,7 +1,7 @@
 //! The agents, each in a thread of its own, and what they report together.
 
-use crate::agent::{Agent, Goal};
 use crate::actor::Ledger;
+use crate::agent::{Agent, Goal};
 use crate::phase::{Fanout, Phase};
 use crate::tally::Tally;
 use crate::{Settings, cpu};

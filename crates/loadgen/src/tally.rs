@@ -113,7 +113,8 @@ impl Tally {
     /// Everything that a server must not do, in words; empty if it did nothing of that.
     #[must_use]
     pub fn complaints(&self) -> Vec<String> {
-        let codes = self.codes.iter().filter(|(code, _)| **code != 200).map(|(code, n)| (*n, format!("answered {code}")));
+        let codes =
+            self.codes.iter().filter(|(code, _)| **code != 200).map(|(code, n)| (*n, format!("answered {code}")));
         let n = &self.notifies;
         let others = [
             (self.unanswered, "not answered"),
