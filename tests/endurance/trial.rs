@@ -1,0 +1,185 @@
+//! One server under load, round after round.
+
+use crate::endurance::memory::{Growth, Held};
+use loadgen::{Load, Mix, Phase, Publish, Settings, Subscribe, Tally};
+use std::fmt;
+use std::time::{Duration, Instant};
+use testkit::{Database, Kamailio, sqlite, wait_for};
+
+/// Requests in the life of a publication, and of a dialog.
+const PUBLISHES: u32 = 5;
+const SUBSCRIBES: u32 = 4;
+/// Rounds before memory is looked at: pools fill, caches grow.
+const WARM_UP: u32 = 2;
+/// What each operation may leave behind, in bytes, for the median to be called none: far less than any record.
+const SHM_LIMIT: f64 = 0.5;
+const PKG_LIMIT: f64 = 0.5;
+/// The heap is counted in pages of 4 KiB, of up to 20 processes.
+const HEAP_LIMIT: f64 = 32.0;
+
+/// Where things are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Storage {
+    /// No database.
+    Memory,
+    /// SQLite, with this `subs_db_mode`.
+    Sqlite(u32),
+}
+
+impl fmt::Display for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.pad("memory"),
+            Self::Sqlite(mode) => f.pad(&format!("SQLite, mode {mode}")),
+        }
+    }
+}
+
+/// What is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial {
+    pub storage: Storage,
+    pub workers: u32,
+    /// PUBLISHes, and as many SUBSCRIBEs, of all rounds together.
+    pub operations: u32,
+    pub rounds: u32,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    trial: Trial,
+    tally: Tally,
+    growth: Growth,
+    time: Duration,
+    /// Lines in the server's log that tell of a mistake.
+    logged: Vec<String>,
+}
+
+impl Trial {
+    pub fn run(self) -> Outcome {
+        let start = Instant::now();
+        let mut server = self.server();
+        let settings = Settings { afterwards: Duration::ZERO, ..Settings::new(([127, 0, 0, 1], server.port).into()) };
+        let mut load = Load::new(settings).expect("a socket");
+        let mut tally = Tally::default();
+        let mut held = Vec::new();
+        for round in 0..WARM_UP + self.rounds {
+            self.round(round, &mut load, &mut tally);
+            self.wait_until_empty(&server);
+            // Processes tell how much pkg memory they use when they handle a message.
+            tally.merge(load.run(&Phase::Options { count: 50 * self.workers }).tally);
+            if round >= WARM_UP {
+                held.push(Held::at_rest(&server));
+            }
+        }
+        assert!(server.is_running(), "{}", server.log());
+        let mut logged = server.log_lines("CRITICAL");
+        logged.extend(server.log_lines("BUG"));
+        let status = server.stop();
+        assert!(status.success(), "{status}: {}", server.log());
+        let growth = Growth::over(&held, self.operations * 2 / self.rounds);
+        Outcome { trial: self, tally, growth, time: start.elapsed(), logged }
+    }
+
+    fn server(&self) -> Kamailio {
+        let builder = Kamailio::builder()
+            .children(self.workers)
+            .memory(512, 8)
+            .debug(0)
+            .packages(&["presence_xml"])
+            .extra("modparam(\"tm\", \"wt_timer\", 300)");
+        match self.storage {
+            Storage::Memory => builder.start(),
+            Storage::Sqlite(mode) => {
+                let builder = builder.database(Database::Sqlite("WAL")).param("publ_cache", 1);
+                builder.param("subs_db_mode", mode).param("db_update_period", 2).start()
+            }
+        }
+    }
+
+    /// Everybody comes, changes and goes. After each phase everybody who watches must show the newest state.
+    fn round(&self, round: u32, load: &mut Load, tally: &mut Tally) {
+        let publishers = self.operations / self.rounds / PUBLISHES;
+        let watchers = self.operations / self.rounds / SUBSCRIBES;
+        let arrive = Phase::Mix(Mix {
+            publishers,
+            publish: vec![Publish::Initial, Publish::Refresh, Publish::Modify],
+            watchers,
+            watched: publishers,
+            subscribe: vec![Subscribe::Initial, Subscribe::Refresh],
+            seed: round.into(),
+        });
+        let then = [
+            Phase::Republish(Publish::Modify),
+            Phase::Resubscribe(Subscribe::Refresh),
+            Phase::Republish(Publish::Remove),
+            Phase::Resubscribe(Subscribe::End),
+        ];
+        let before = tally.accepted() + tally.refused();
+        for phase in std::iter::once(&arrive).chain(&then) {
+            tally.merge(load.run(phase).tally);
+        }
+        let asked = tally.accepted() + tally.refused() - before;
+        let due = u64::from(publishers * PUBLISHES + watchers * SUBSCRIBES);
+        assert!(due > 0 && (asked == due || tally.refused() > 0), "{asked} of {due} requests were sent");
+    }
+
+    /// What was removed must go from the tables, too.
+    fn wait_until_empty(&self, server: &Kamailio) {
+        if self.storage == Storage::Memory {
+            return;
+        }
+        let count = "SELECT (SELECT count(*) FROM presentity) + (SELECT count(*) FROM active_watchers)";
+        let is_empty = || (sqlite::number(&server.database_file(), count) == 0).then_some(());
+        wait_for("no row is left", 30.0, is_empty);
+    }
+}
+
+impl Outcome {
+    /// Everything that must not be.
+    pub fn wrong(&self) -> Vec<String> {
+        let mut wrong = self.tally.complaints();
+        wrong.extend(self.logged.iter().cloned());
+        let grown = [
+            ("shm", self.growth.shm, SHM_LIMIT),
+            ("pkg", self.growth.pkg, PKG_LIMIT),
+            ("heap", self.growth.heap, HEAP_LIMIT),
+        ];
+        for (name, bytes, limit) in grown {
+            if bytes >= limit {
+                wrong.push(format!("{bytes:.2} bytes of {name} per operation are not given back"));
+            }
+        }
+        let Trial { storage, workers, .. } = self.trial;
+        wrong.into_iter().map(|what| format!("{storage}, {workers} workers: {what}")).collect()
+    }
+
+    /// Above the lines that outcomes print.
+    pub fn heading() -> String {
+        format!(
+            "{:<16}{:>8}{:>10}{:>10}{:>10}{:>8}{:>8}{:>10}{:>8}{:>8}{:>8}",
+            "storage",
+            "workers",
+            "requests",
+            "NOTIFYs",
+            "not 200",
+            "lost",
+            "stale",
+            "CSeq back",
+            "shm/op",
+            "pkg/op",
+            "heap/op"
+        )
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Trial { storage, workers, .. }, tally) = (self.trial, &self.tally);
+        let (requests, notifies) = (tally.accepted() + tally.refused(), tally.notifies);
+        write!(f, "{storage:<16}{workers:>8}{requests:>10}{:>10}{:>10}", notifies.seen, tally.refused())?;
+        write!(f, "{:>8}{:>8}{:>10}{}", notifies.lost, notifies.stale, notifies.back, self.growth)?;
+        write!(f, "  {:.0} s", self.time.as_secs_f64())
+    }
+}
