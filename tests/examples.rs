@@ -1,6 +1,8 @@
 //! The files in `examples/` do what they say, each started as it stands.
 
-use testkit::phone::{content_type, dialog_info, pidf};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use testkit::phone::{Dialog, content_type, dialog_info, pidf};
 use testkit::{Builder, Database, Kamailio, Message, Phone};
 
 fn example(name: &str) -> Builder {
@@ -47,7 +49,7 @@ fn memory_serves_presence() {
 fn memory_refuses_what_is_too_short() {
     let server = example("memory.cfg").start();
     let mut bob = Phone::new("bob", server.port);
-    let mut dialog = testkit::phone::Dialog::new("alice", "presence");
+    let mut dialog = Dialog::new("alice", "presence");
     let reply = bob.resubscribe(&mut dialog, 10);
     assert_eq!((reply.code(), reply.header("Min-Expires")), (423, Some("60")));
 }
@@ -123,7 +125,7 @@ fn a_lamp_says_that_a_message_waits() {
 fn a_mailbox_is_its_owners_business() {
     let server = example("message-waiting.cfg").database(Database::Sqlite("WAL")).start();
     let mut eve = Phone::new("eve", server.port);
-    let mut dialog = testkit::phone::Dialog::new("bob", "message-summary");
+    let mut dialog = Dialog::new("bob", "message-summary");
     assert_eq!(eve.resubscribe(&mut dialog, 600).code(), 403);
 }
 
@@ -170,4 +172,68 @@ fn a_library_does_not_start_with_a_route_that_serves() {
         let sentence = log.lines().find(|line| line.contains("ERROR") && line.contains(function) && line.contains("db_url"));
         assert!(sentence.is_some(), "{log}");
     }
+}
+
+/// The C module, built once.
+fn weather() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let source = testkit::root().join("examples/c-module/weather.c");
+        testkit::cmodule::build(&source, Path::new(env!("CARGO_TARGET_TMPDIR")))
+    })
+}
+
+fn weather_server() -> Kamailio {
+    Kamailio::builder().extra(&format!("loadmodule \"{}\"", weather().display())).start()
+}
+
+fn report(station: &str, temperature: i32) -> String {
+    format!("station: {station}\r\ntemperature: {temperature}\r\n")
+}
+
+#[test]
+fn the_weather_of_a_place_is_what_all_its_stations_report() {
+    let server = weather_server();
+    let (mut harbour, mut hill) = (Phone::new("harbour", server.port), Phone::new("hill", server.port));
+    let mut bob = Phone::new("bob", server.port);
+    bob.subscribe("bergen", "weather", 600);
+    assert_eq!(bob.notify().body, "");
+    let first = publish(&mut harbour, "bergen", "weather", None, &report("harbour", 12));
+    assert_eq!(document(&bob.notify(), "weather"), report("harbour", 12));
+    publish(&mut hill, "bergen", "weather", None, &report("hill", 9));
+    let both = document(&bob.notify(), "weather");
+    assert_eq!(both, format!("{}\r\n{}", report("harbour", 12), report("hill", 9)));
+    let first = publish(&mut harbour, "bergen", "weather", Some(&first), &report("harbour", 13));
+    assert!(document(&bob.notify(), "weather").contains(&report("harbour", 13)));
+    assert_eq!(harbour.publish_for("bergen", "weather", Some(&first), Some(0), "").code(), 200);
+    assert_eq!(document(&bob.notify(), "weather"), report("hill", 9));
+}
+
+#[test]
+fn the_weather_module_refuses_what_is_no_report() {
+    let server = weather_server();
+    let mut harbour = Phone::new("harbour", server.port);
+    for bad in ["sun\r\n", "station: harbour\r\n", "temperature: 20\r\n", &report("harbour", 99), &"x: y\r\n".repeat(200)] {
+        let reply = harbour.publish_for("bergen", "weather", None, Some(600), bad);
+        assert_eq!(reply.code(), 400, "{bad}: {reply:?}");
+    }
+    publish(&mut harbour, "bergen", "weather", None, &report("harbour", -3));
+}
+
+#[test]
+fn the_weather_module_frees_what_it_makes() {
+    let server = weather_server();
+    let (mut harbour, mut bob) = (Phone::new("harbour", server.port), Phone::new("bob", server.port));
+    bob.subscribe("bergen", "weather", 600);
+    let mut etag = None;
+    let mut used = 0;
+    for round in 0..400 {
+        etag = Some(publish(&mut harbour, "bergen", "weather", etag.as_deref(), &report("harbour", round % 50)));
+        bob.listen(std::time::Duration::from_millis(1));
+        if round == 100 {
+            used = server.pkg_used();
+        }
+    }
+    let more = server.pkg_used() - used;
+    assert!(more < 4096, "{more} bytes of private memory after 300 reports");
 }
