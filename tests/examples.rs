@@ -150,11 +150,10 @@ fn presence_passes_through_a_proxy_with_the_library() {
 #[test]
 fn the_commands_of_a_library_refuse_and_it_lives_on() {
     let (_server, mut library) = behind_a_library();
-    for call in [&["presence.refreshWatchers", "sip:alice@test.local", "presence", "1"][..], &[
-        "presence.updateWatchers",
-        "sip:alice@test.local",
-        "presence",
-    ]] {
+    for call in [
+        &["presence.refreshWatchers", "sip:alice@test.local", "presence", "1"][..],
+        &["presence.updateWatchers", "sip:alice@test.local", "presence"],
+    ] {
         let answer = library.rpc(call);
         assert!(answer.contains("error: 500"), "{call:?}: {answer}");
     }
@@ -169,7 +168,8 @@ fn a_library_does_not_start_with_a_route_that_serves() {
         let routes = format!("request_route {{ {function}(); }}");
         let builder = Kamailio::builder().param("publ_cache", 1).routes(&routes);
         let log = builder.try_start().expect_err("a library serves nobody");
-        let sentence = log.lines().find(|line| line.contains("ERROR") && line.contains(function) && line.contains("db_url"));
+        let sentence =
+            log.lines().find(|line| line.contains("ERROR") && line.contains(function) && line.contains("db_url"));
         assert!(sentence.is_some(), "{log}");
     }
 }
@@ -213,7 +213,9 @@ fn the_weather_of_a_place_is_what_all_its_stations_report() {
 fn the_weather_module_refuses_what_is_no_report() {
     let server = weather_server();
     let mut harbour = Phone::new("harbour", server.port);
-    for bad in ["sun\r\n", "station: harbour\r\n", "temperature: 20\r\n", &report("harbour", 99), &"x: y\r\n".repeat(200)] {
+    for bad in
+        ["sun\r\n", "station: harbour\r\n", "temperature: 20\r\n", &report("harbour", 99), &"x: y\r\n".repeat(200)]
+    {
         let reply = harbour.publish_for("bergen", "weather", None, Some(600), bad);
         assert_eq!(reply.code(), 400, "{bad}: {reply:?}");
     }

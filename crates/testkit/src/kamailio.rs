@@ -523,7 +523,9 @@ impl Kamailio {
             self.stop();
         }
         self.builder.module = module;
-        self.write_config().and_then(|()| self.launch()).unwrap_or_else(|log| panic!("kamailio did not start again:\n{log}"));
+        self.write_config()
+            .and_then(|()| self.launch())
+            .unwrap_or_else(|log| panic!("kamailio did not start again:\n{log}"));
     }
 
     /// Process ids of all its processes.

@@ -14,7 +14,8 @@ pub fn create(file: &Path, journal: &str) {
 pub fn try_create(file: &Path, journal: &str) -> Result<(), String> {
     for script in ["standard", "presence", "rls"] {
         let script = format!("{SCHEMA}/{script}-create.sql");
-        let sql = std::fs::File::open(&script).map_err(|e| format!("Kamailio's schema {script} cannot be read: {e}"))?;
+        let sql =
+            std::fs::File::open(&script).map_err(|e| format!("Kamailio's schema {script} cannot be read: {e}"))?;
         let status = Command::new("sqlite3").arg(file).stdin(sql).status();
         let status = status.map_err(|e| format!("sqlite3 cannot be run: {e}"))?;
         if !status.success() {
