@@ -64,8 +64,9 @@ fn sqlite_goes_on_after_a_restart() {
     let mut server = example("sqlite.cfg").database(Database::Sqlite("WAL")).start();
     let (mut alice, mut bob) = (Phone::new("alice", server.port), Phone::new("bob", server.port));
     let mut dialog = bob.subscribe("alice", "presence", 600);
-    let etag = publish(&mut alice, "alice", "presence", None, &pidf("alice", "open", "before"));
+    // What is published before the first NOTIFY is on its way goes with it.
     bob.notify();
+    let etag = publish(&mut alice, "alice", "presence", None, &pidf("alice", "open", "before"));
     let last = bob.notify().cseq();
     server.restart();
     publish(&mut alice, "alice", "presence", Some(&etag), &pidf("alice", "open", "after"));
