@@ -236,6 +236,12 @@ impl Builder {
         self
     }
 
+    /// The presence.so that will be loaded.
+    #[must_use]
+    pub fn module_path(&self) -> PathBuf {
+        self.module.path()
+    }
+
     /// The database as the modules take it, in quotes; empty for none.
     fn db_url(&self, dir: &Path) -> String {
         match &self.database {
@@ -437,7 +443,9 @@ impl Kamailio {
         Err(format!("no answer within 60 s\n{}", self.log()))
     }
 
-    fn log_path(&self) -> PathBuf {
+    /// The file that it logs into.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
         self.dir.join("kamailio.log")
     }
 
@@ -498,10 +506,27 @@ impl Kamailio {
 
     /// Stops it as an operator would, and waits.
     pub fn stop(&mut self) -> ExitStatus {
+        self.try_stop().unwrap_or_else(|sentence| panic!("{sentence}"))
+    }
+
+    /// As [`Self::stop`]; a sentence if it does not run, or not stop within 60 s.
+    pub fn try_stop(&mut self) -> Result<ExitStatus, String> {
         self.signal("TERM");
-        let status = crate::wait_for("the server stops", 60.0, || self.child.as_mut()?.try_wait().ok()?);
-        self.child = None;
-        status
+        let end = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < end {
+            let child = self.child.as_mut().ok_or("the server does not run")?;
+            if let Some(status) = child.try_wait().map_err(|e| format!("the server cannot be waited for: {e}"))? {
+                self.child = None;
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err("the server does not stop within 60 s".into())
+    }
+
+    /// Starts it again after it was stopped, with the same folder, database and port; its log if it does not start.
+    pub fn try_start_again(&mut self) -> Result<(), String> {
+        self.launch()
     }
 
     /// Sends a signal to the main process.
@@ -514,7 +539,7 @@ impl Kamailio {
         if self.child.is_some() {
             self.stop();
         }
-        self.launch().unwrap_or_else(|log| panic!("kamailio did not start again:\n{log}"));
+        self.try_start_again().unwrap_or_else(|log| panic!("kamailio did not start again:\n{log}"));
     }
 
     /// Starts it again with another module, on the same folder, database and port.
