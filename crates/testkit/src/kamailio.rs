@@ -37,7 +37,9 @@ impl Module {
         *self == Self::Stock
     }
 
-    fn path(&self) -> PathBuf {
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
         match self {
             Self::Ours(path) => path.clone(),
             Self::Stock => modules().join("presence.so"),
@@ -45,7 +47,9 @@ impl Module {
     }
 }
 
-fn modules() -> PathBuf {
+/// Kamailio's module folder.
+#[must_use]
+pub fn modules() -> PathBuf {
     std::env::var_os("KAMAILIO_MODULES").map_or_else(|| STOCK_MODULES.into(), PathBuf::from)
 }
 
@@ -78,6 +82,7 @@ pub struct Builder {
     file: Option<PathBuf>,
     defines: Vec<(String, String)>,
     folder: Option<PathBuf>,
+    modules: PathBuf,
     port: Option<u16>,
     detached: bool,
 }
@@ -100,6 +105,7 @@ impl Default for Builder {
             file: None,
             defines: Vec::new(),
             folder: None,
+            modules: modules(),
             port: None,
             detached: false,
         }
@@ -222,6 +228,13 @@ impl Builder {
         self
     }
 
+    /// The folder of modules (`mpath`), instead of Kamailio's.
+    #[must_use]
+    pub fn modules(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.modules = folder.into();
+        self
+    }
+
     /// The UDP port on 127.0.0.1, instead of any that is free.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
@@ -272,7 +285,7 @@ impl Builder {
              mpath=\"{}/\"\n",
             self.debug,
             self.children,
-            modules().display()
+            self.modules.display()
         );
         for module in ["tm", "sl", "tmx", "rr", "pv", "textops", "ctl", "kex", "corex", "xlog"] {
             let _ = writeln!(text, "loadmodule \"{module}.so\"");
@@ -407,7 +420,7 @@ impl Kamailio {
             command.args(["-x", allocator, "-X", allocator]);
         }
         if builder.file.is_some() {
-            command.arg("-L").arg(modules());
+            command.arg("-L").arg(&builder.modules);
             for definition in builder.definitions(self.port, &self.dir) {
                 command.args(["-A", &definition]);
             }
@@ -566,9 +579,10 @@ impl Drop for Kamailio {
     fn drop(&mut self) {
         let pids = self.pids();
         if let Some(mut child) = self.child.take() {
-            // All at once: a process that sees the others go fills the log.
-            let pids = pids.iter().map(u32::to_string);
-            let _ = Command::new("kill").arg("-KILL").args(pids).stderr(Stdio::null()).status();
+            // All at once: a process that sees the others go fills the log. A group is found without its main process.
+            let group = self.builder.detached.then(|| format!("-{}", child.id()));
+            let pids = pids.iter().map(u32::to_string).chain(group);
+            let _ = Command::new("kill").args(["-KILL", "--"]).args(pids).stderr(Stdio::null()).status();
             let _ = child.wait();
         }
         let kept = self.builder.folder.is_some() || std::env::var_os("KEEP").is_some();
