@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use testkit::kamailio::modules;
+use testkit::kamailio::{modules, stock};
 use testkit::phone::pidf;
 use testkit::{Builder, Kamailio, Module, Phone};
 
@@ -217,8 +217,9 @@ fn kamailio_loads_what_is_installed_and_the_stock_module_after_that() {
         symlink(entry.path(), folder.path(&entry.file_name().to_string_lossy())).expect("a link");
     }
     // The module itself is a file, as the package brings it.
-    let stock = content(&modules().join("presence.so"));
+    let _ = fs::remove_file(folder.path("presence.so.stock"));
     fs::remove_file(folder.path("presence.so")).expect("a link");
+    let stock = content(&stock());
     folder.write("presence.so", &stock);
     for (step, expected) in [("install", content(&ours())), ("uninstall", stock)] {
         let said = folder.swap(step, &ours());

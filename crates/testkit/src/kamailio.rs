@@ -42,7 +42,7 @@ impl Module {
     pub fn path(&self) -> PathBuf {
         match self {
             Self::Ours(path) => path.clone(),
-            Self::Stock => modules().join("presence.so"),
+            Self::Stock => stock(),
         }
     }
 }
@@ -51,6 +51,13 @@ impl Module {
 #[must_use]
 pub fn modules() -> PathBuf {
     std::env::var_os("KAMAILIO_MODULES").map_or_else(|| STOCK_MODULES.into(), PathBuf::from)
+}
+
+/// Kamailio's own presence.so: the one that is kept (`scripts/swap.sh`), where this project's is installed.
+#[must_use]
+pub fn stock() -> PathBuf {
+    let kept = modules().join("presence.so.stock");
+    if kept.exists() { kept } else { modules().join("presence.so") }
 }
 
 /// The database behind the server.
