@@ -398,10 +398,8 @@ pub fn check_request(id: PackageId, publish: bool, msg: &mut kamailio::msg::Mess
     let event = unsafe { raw_of(id).as_ref().ok_or(Fault::Package)? };
     let function = if publish { event.evs_publ_handl } else { event.evs_subs_handl };
     // SAFETY: the message that the host is processing.
-    match function {
-        Some(function) if unsafe { function(msg.as_ptr()) } < 0 => Err(Fault::Package),
-        _ => Ok(()),
-    }
+    let verdict = function.map_or(0, |function| unsafe { function(msg.as_ptr()) });
+    if verdict < 0 { Err(Fault::Package) } else { Ok(()) }
 }
 
 /// The list of names for another module: a `str*` in pkg memory. 0, or -1.
