@@ -213,6 +213,26 @@ fn a_module_keeps_subscriptions_in_tables_of_its_own() {
 }
 
 #[test]
+#[ignore = "the module does not offer extract_sdialog_info yet"]
+fn a_module_reads_a_subscribe_by_itself() {
+    let routes = r#"
+request_route {
+    if (is_method("SUBSCRIBE")) { caller_extract(); }
+    sl_send_reply("200", "OK");
+}
+"#;
+    let server = builder().routes(routes).start();
+    let mut bob = Phone::new("bob", server.port);
+    let mut dialog = testkit::phone::Dialog::new("list", "presence");
+    assert_eq!(bob.resubscribe(&mut dialog, 600).code(), 200);
+    let expected = format!(
+        "extracted to=list@test.local from=bob@test.local callid={} expires=300 cseq=1 own_tag=1 tag=1",
+        dialog.call_id
+    );
+    assert_eq!(server.log_lines(&expected).len(), 1, "{}", server.log());
+}
+
+#[test]
 #[ignore = "the module does not offer the table functions and extract_sdialog_info yet"]
 fn no_function_of_the_table_is_missing() {
     let server = builder().start();

@@ -300,7 +300,35 @@ static int w_subscribe(struct sip_msg *msg, char *user, char *domain)
 	return presence.handle_subscribe(msg, texts[0], texts[1]);
 }
 
+/* What the interface makes of a SUBSCRIBE, as a line in the log. */
+static int w_extract(struct sip_msg *msg, char *p1, char *p2)
+{
+	subs_t subs;
+	int own_tag = 0;
+	str name = text("presence"), user = text("bob"), domain = text("test.local"), contact = text("sip:server@test.local");
+
+	if(presence.extract_sdialog_info == NULL) {
+		LM_NOTICE("no extract_sdialog_info\n");
+		return -1;
+	}
+	memset(&subs, 0, sizeof(subs));
+	/* As rls calls it: header fields parsed, the package known. */
+	subs.event = presence.contains_event(&name, NULL);
+	if(parse_headers(msg, HDR_EOH_F, 0) < 0)
+		return -1;
+	if(presence.extract_sdialog_info(&subs, msg, 300, &own_tag, contact, user, domain) < 0) {
+		LM_NOTICE("nothing extracted\n");
+		return -1;
+	}
+	LM_NOTICE("extracted to=%.*s@%.*s from=%.*s@%.*s callid=%.*s expires=%u cseq=%u own_tag=%d tag=%d\n",
+			subs.to_user.len, subs.to_user.s, subs.to_domain.len, subs.to_domain.s, subs.from_user.len, subs.from_user.s, subs.from_domain.len,
+			subs.from_domain.s, subs.callid.len, subs.callid.s, subs.expires, subs.remote_cseq, own_tag,
+			subs.to_tag.len > 0);
+	return 1;
+}
+
 static cmd_export_t commands[] = {
+	{"caller_extract", w_extract, 0, 0, 0, REQUEST_ROUTE},
 	{"caller_publish", w_publish, 0, 0, 0, REQUEST_ROUTE},
 	{"caller_subscribe", w_subscribe0, 0, 0, 0, REQUEST_ROUTE},
 	{"caller_subscribe", w_subscribe, 2, fixup_spve_all, 0, REQUEST_ROUTE},

@@ -367,9 +367,13 @@ fn make_folder(dir: PathBuf) -> Result<PathBuf, String> {
     }
 }
 
+/// A free port below those that the system gives to phones: while the server restarts, none of them takes it. The place
+/// to begin at differs from server to server, because others look for a port at the same time.
 fn free_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("an address").port()
+    const PORTS: u64 = 20_000;
+    let start = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), "port");
+    let ports = (0..PORTS).map(|n| 10_000 + (start.wrapping_add(n) % PORTS) as u16);
+    ports.into_iter().find(|&port| UdpSocket::bind(("127.0.0.1", port)).is_ok()).expect("a free port")
 }
 
 /// A running server.
