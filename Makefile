@@ -34,9 +34,9 @@ check: headers ## formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
-bench: build ## CPU per operation beside the stock module
+bench: build ## CPU per operation beside the stock module (BENCH="--quick --setup memory")
 	@sh scripts/install.sh test
-	$(CARGO) run --release --quiet --package bench -- table
+	$(CARGO) run --release --quiet --package bench -- table $(BENCH)
 
 soak: build ## long runs: load, leaks, mutated messages, contention
 	@sh scripts/install.sh test

@@ -26,7 +26,8 @@ fn main() -> ExitCode {
         let mut table = Table::default();
         for round in 0..options.rounds {
             for module in run::in_turn(round) {
-                run::run(setup, &module, &options, |row, report| table.add(row, &module, &report));
+                eprintln!("{}: round {} of {}, {module:?}", setup.name(), round + 1, options.rounds);
+                run::run(setup, &module, &options, |row, report| table.add(row, &module, report));
             }
         }
         println!("\n{}\n{table}", setup.heading());

@@ -24,10 +24,10 @@ impl Options {
         if words.next().as_deref() != Some("table") {
             return Err("what is to be done?".into());
         }
-        let mut options = Self { rounds: 5, operations: 4000, rows: Row::ALL.into(), setups: Setup::all() };
+        let mut options = Self { rounds: 3, operations: 3000, rows: Row::ALL.into(), setups: Setup::all() };
         while let Some(word) = words.next() {
             if word == "--quick" {
-                (options.rounds, options.operations) = (1, 1000);
+                (options.rounds, options.operations) = (1, 1500);
                 continue;
             }
             let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
@@ -69,10 +69,10 @@ mod tests {
 
     #[test]
     fn filters_leave_what_they_name_and_what_that_needs() {
-        let options = read("table --quick --rows refresh --setup memory").expect("a valid line");
+        let options = read("table --quick --rows refresh --setup sqlite1-qm").expect("a valid line");
         assert_eq!(options.rounds, 1);
         assert_eq!(options.rows, [Row::Publish(Step::Second), Row::Subscribe(Step::Second)]);
-        assert_eq!(options.setups.iter().map(Setup::name).collect::<Vec<_>>(), ["memory-qm-2w", "memory-tlsf-2w"]);
+        assert_eq!(options.setups.iter().map(Setup::name).collect::<Vec<_>>(), ["sqlite1-qm-2w", "sqlite1-qm-1w"]);
         assert_eq!(options.rows_to_run().collect::<Vec<_>>(), Row::ALL[..5]);
         let fanout = read("table --rows 1,000").expect("a valid line");
         assert_eq!(fanout.rows_to_run().collect::<Vec<_>>(), Row::ALL[7..]);

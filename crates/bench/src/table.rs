@@ -2,7 +2,7 @@
 
 use crate::options::Options;
 use crate::setup::{Row, Setup};
-use loadgen::Report;
+use loadgen::{Report, Tally};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::process::Command;
@@ -19,24 +19,32 @@ struct Cell {
     /// Microseconds of CPU per operation, of each run.
     cpu: Vec<f64>,
     operations: u64,
-    /// What went wrong, over all runs.
-    wrong: Vec<String>,
+    /// What happened, over all runs.
+    tally: Tally,
+    /// NOTIFYs that a fan-out sent too many or too few.
+    off: u64,
 }
 
 impl Cell {
-    fn add(&mut self, row: Row, report: &Report) {
+    fn add(&mut self, row: Row, report: Report) {
         self.cpu.push(report.cpu_per_operation());
         self.operations += report.operations;
-        self.wrong.extend(report.tally.complaints());
         if let Row::Fanout(watchers) = row {
-            let due = u64::from(watchers) * report.tally.accepted();
-            if report.operations != due {
-                self.wrong.push(format!("{} NOTIFYs instead of {due}", report.operations));
-            }
+            self.off += (u64::from(watchers) * report.tally.accepted()).abs_diff(report.operations);
         }
-        if report.operations == 0 {
-            self.wrong.push("nothing was done".into());
+        self.tally.merge(report.tally);
+    }
+
+    /// What went wrong.
+    fn wrong(&self) -> Vec<String> {
+        let mut wrong = self.tally.complaints();
+        if self.off > 0 {
+            wrong.push(format!("{} NOTIFYs too many or too few", self.off));
         }
+        if self.operations == 0 {
+            wrong.push("nothing was done".into());
+        }
+        wrong
     }
 
     fn median(&self) -> f64 {
@@ -50,7 +58,7 @@ impl Cell {
     }
 
     fn is_void(&self) -> bool {
-        self.cpu.is_empty() || !self.wrong.is_empty()
+        !self.wrong().is_empty()
     }
 }
 
@@ -65,7 +73,7 @@ impl fmt::Display for Cell {
 pub struct Table(BTreeMap<Row, [Cell; 2]>);
 
 impl Table {
-    pub fn add(&mut self, row: Row, module: &Module, report: &Report) {
+    pub fn add(&mut self, row: Row, module: &Module, report: Report) {
         self.0.entry(row).or_default()[usize::from(module.is_stock())].add(row, report);
     }
 
@@ -75,7 +83,7 @@ impl Table {
         let name = setup.name();
         let judge = |(row, [ours, _]): (&Row, &[Cell; 2])| {
             if ours.is_void() {
-                return Some(format!("{name}, {row}: void, {}", ours.wrong.join(", ")));
+                return Some(format!("{name}, {row}: void, {}", ours.wrong().join(", ")));
             }
             let limit = if matches!(row, Row::Publish(_)) { publish_limit } else { LIMIT };
             let ratio = self.ratio(*row).filter(|ratio| *ratio > limit)?;
@@ -98,7 +106,7 @@ impl fmt::Display for Table {
             let ratio = self.ratio(*row).map_or("-".into(), |ratio| format!("{ratio:.2}"));
             writeln!(f, "{row:<28}{ours:>14}{stock:>14}{ratio:>8}")?;
             for (name, cell) in [("ours", ours), ("stock", stock)].into_iter().filter(|(_, cell)| cell.is_void()) {
-                writeln!(f, "    {name} void: of {} operations {}", cell.operations, cell.wrong.join(", "))?;
+                writeln!(f, "    {name} void: of {} operations {}", cell.operations, cell.wrong().join(", "))?;
             }
         }
         Ok(())
@@ -113,12 +121,12 @@ pub fn heading(options: &Options) -> String {
             .and_then(|o| Some(String::from_utf8_lossy(&o.stdout).lines().next()?.trim().to_owned()))
             .unwrap_or_default()
     };
+    let kamailio = first_line("kamailio", &["-v"]).split(' ').nth(2).unwrap_or("of an unknown version").to_owned();
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
     format!(
-        "{}, {}, stock module of the same; presence.so {}; {cpus} CPUs shared with the load\n\
+        "{}; ours: presence.so {}; stock: that of Kamailio {kamailio}, which runs both; {cpus} CPUs, shared with the load\n\
          {} operations per row and run, medians of {} runs of each module in turn; CPU of all processes of the server",
         first_line("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
-        first_line("kamailio", &["-v"]),
         env!("CARGO_PKG_VERSION"),
         options.operations,
         options.rounds,
@@ -129,7 +137,7 @@ pub fn heading(options: &Options) -> String {
 mod tests {
     use super::*;
     use crate::setup::Step;
-    use loadgen::{Notifies, Tally};
+    use loadgen::Notifies;
     use std::time::Duration;
 
     fn report(micros: u64, code: u16) -> Report {
@@ -137,7 +145,7 @@ mod tests {
         Report { operations: 1, wall: Duration::ZERO, cpu: Duration::from_micros(micros), tally }
     }
 
-    fn table(row: Row, ours: &Report, stock: &Report) -> Table {
+    fn table(row: Row, ours: Report, stock: Report) -> Table {
         let mut table = Table::default();
         table.add(row, &Module::Ours("x".into()), ours);
         table.add(row, &Module::Stock, stock);
@@ -150,20 +158,20 @@ mod tests {
         let other = Setup::all()[1];
         let publish = Row::Publish(Step::First);
         assert!(plain.is_the_plain_one() && !other.is_the_plain_one());
-        assert_eq!(table(publish, &report(80, 200), &report(100, 200)).failures(&plain).len(), 0);
-        assert_eq!(table(publish, &report(90, 200), &report(100, 200)).failures(&plain).len(), 1);
-        assert_eq!(table(publish, &report(90, 200), &report(100, 200)).failures(&other).len(), 0);
-        assert_eq!(table(publish, &report(101, 200), &report(100, 200)).failures(&other).len(), 1);
+        assert_eq!(table(publish, report(80, 200), report(100, 200)).failures(&plain).len(), 0);
+        assert_eq!(table(publish, report(90, 200), report(100, 200)).failures(&plain).len(), 1);
+        assert_eq!(table(publish, report(90, 200), report(100, 200)).failures(&other).len(), 0);
+        assert_eq!(table(publish, report(101, 200), report(100, 200)).failures(&other).len(), 1);
     }
 
     #[test]
     fn a_void_row_of_ours_fails_and_one_of_stock_claims_nothing() {
         let setup = Setup::all()[0];
         let row = Row::Subscribe(Step::First);
-        let ours = table(row, &report(1, 500), &report(100, 200));
+        let ours = table(row, report(1, 500), report(100, 200));
         assert_eq!(ours.failures(&setup).len(), 1);
         assert!(ours.to_string().contains("ours void: of 1 operations 1 answered 500"));
-        let stock = table(row, &report(900, 200), &report(100, 500));
+        let stock = table(row, report(900, 200), report(100, 500));
         assert_eq!((stock.failures(&setup).len(), stock.ratio(row)), (0, None));
     }
 
@@ -171,7 +179,7 @@ mod tests {
     fn a_fanout_that_reaches_too_few_is_void() {
         let notifies = Notifies { expected: 1, seen: 1, ..Notifies::default() };
         let few = Report { tally: Tally { notifies, ..report(1, 200).tally }, ..report(1, 200) };
-        assert_eq!(table(Row::Fanout(100), &few, &few).failures(&Setup::all()[0]).len(), 1);
+        assert_eq!(table(Row::Fanout(100), few.clone(), few).failures(&Setup::all()[0]).len(), 1);
     }
 
     #[test]
