@@ -8,9 +8,9 @@
 mod actor;
 mod agent;
 pub mod cpu;
-pub mod document;
+mod document;
 mod load;
-pub mod message;
+mod message;
 mod pending;
 mod phase;
 mod request;
