@@ -270,9 +270,18 @@ fn new_folder() -> PathBuf {
     dir
 }
 
+/// A port that nobody has, below those from which the kernel gives to phones: between this look and the server's
+/// start no phone can take it.
 fn free_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("an address").port()
+    const PORTS: std::ops::Range<u32> = 10_000..32_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(97);
+    let mut tries = std::iter::repeat_with(|| {
+        let step = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        u16::try_from(PORTS.start + step % (PORTS.end - PORTS.start)).expect("a port")
+    });
+    let is_free = |port: &u16| UdpSocket::bind(("127.0.0.1", *port)).is_ok();
+    tries.by_ref().take(PORTS.len()).find(is_free).expect("a free port")
 }
 
 /// A running server.
@@ -433,17 +442,26 @@ impl Kamailio {
     }
 }
 
+/// Removes a folder in which killed processes may still have a last file made or deleted.
+fn remove(folder: &Path) {
+    for _ in 0..50 {
+        if fs::remove_dir_all(folder).is_ok() || !folder.exists() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 impl Drop for Kamailio {
     fn drop(&mut self) {
         let pids = self.pids();
         if let Some(mut child) = self.child.take() {
-            for pid in pids {
-                let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
-            }
+            let pids = pids.iter().map(u32::to_string);
+            let _ = Command::new("kill").arg("-KILL").args(pids).stderr(Stdio::null()).status();
             let _ = child.wait();
         }
         if std::env::var_os("KEEP").is_none() && !std::thread::panicking() {
-            let _ = fs::remove_dir_all(&self.dir);
+            remove(&self.dir);
         } else if std::thread::panicking() {
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(40).collect();
