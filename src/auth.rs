@@ -230,10 +230,7 @@ fn listed(package: &Package, resource: Resource<'_>) -> Result<Vec<Listed>, Faul
 
 fn change(package: &Package, request: &Request<'_>, to: &Authorisation) -> Result<(), Fault> {
     database::write(|db| {
-        let set = [
-            Assign(col::STATUS, Value::Int(to.status as i32)),
-            Assign(col::REASON, Value::Text(&to.reason)),
-        ];
+        let set = [Assign(col::STATUS, Value::Int(to.status as i32)), Assign(col::REASON, Value::Text(&to.reason))];
         db.update(settings().watchers_table, &identity(package, request), &set)
     })?;
     with_server(None, |server| server.authorisation_changed(request, to));

@@ -10,7 +10,7 @@ use kamailio::msg::Message;
 use kamailio::rpc::Call;
 use kamailio::str::show;
 use kamailio::uri::UserHost;
-use presence_core::host::Resource;
+use presence_core::host::{Publications, Resource, Subscriptions};
 use presence_core::publish::Incoming;
 use presence_core::refusal::Refusal;
 use presence_core::server::Server;
@@ -20,12 +20,11 @@ use presence_core::uri::sip_uri;
 /// final reply was sent.
 pub fn with_server<R>(
     msg: Option<&mut Message<'_>>,
-    run: impl FnOnce(&mut Server<'_, Surroundings<'_, '_>, store::Subscriptions, store::Publications>) -> R,
+    run: impl FnOnce(&mut Server<'_, Surroundings<'_, '_>, dyn Subscriptions + '_, dyn Publications + '_>) -> R,
 ) -> (Option<R>, bool) {
     let mut host = Surroundings::new(msg);
-    let result = store::with(|subscriptions, publications| {
-        run(&mut Server { host: &mut host, subscriptions, publications })
-    });
+    let result =
+        store::with(|subscriptions, publications| run(&mut Server { host: &mut host, subscriptions, publications }));
     (result, host.has_replied())
 }
 
@@ -90,9 +89,7 @@ pub fn has_subscribers(presentity: &[u8], event: &[u8]) -> i32 {
         log!(Error, "pres_has_subscribers: there is no package \"{}\"", show(event));
         return -1;
     };
-    let watchers = store::with(|subscriptions, _| {
-        presence_core::host::Subscriptions::watchers(subscriptions, Resource { uri: presentity, package })
-    });
+    let watchers = store::with(|subscriptions, _| subscriptions.watchers(Resource { uri: presentity, package }));
     if watchers.is_some_and(|w| w.is_ok_and(|w| !w.is_empty())) { 1 } else { -1 }
 }
 
@@ -130,13 +127,7 @@ pub fn refresh_watchers(presentity: &[u8], event: &[u8], kind: i32, file: Option
 
 /// Takes the hard state of a presentity from its package, or takes it away.
 fn put_hard_state(resource: Resource<'_>, file_uri: &[u8], file_name: &[u8]) -> bool {
-    log!(
-        Info,
-        "hard state {} ({}) of {} changed",
-        show(file_name),
-        show(file_uri),
-        show(resource.uri)
-    );
+    log!(Info, "hard state {} ({}) of {} changed", show(file_name), show(file_uri), show(resource.uri));
     let Some(uri) = kamailio::uri::parse(resource.uri) else { return false };
     let uri = sip_uri(uri.user, uri.host);
     let resource = Resource { uri: &uri, package: resource.package };
@@ -200,8 +191,6 @@ pub fn sphere(uri: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let package = packages::by_name(b"presence")?;
-    let all = store::with(|_, publications| {
-        presence_core::host::Publications::all(publications, Resource { uri, package }).ok()
-    })??;
+    let all = store::with(|_, publications| publications.all(Resource { uri, package }).ok())??;
     presence_core::body::sphere(&all.last()?.body)
 }

@@ -7,7 +7,7 @@ use crate::store;
 use kamailio::route::EventRoute;
 use kamailio::tm::{self, Completed};
 use kamailio::xavp;
-use presence_core::host::{Subscriptions, Token};
+use presence_core::host::Token;
 use std::sync::OnceLock;
 
 static ROUTE: OnceLock<Option<EventRoute>> = OnceLock::new();

@@ -155,16 +155,19 @@ fn send(notice: &Notice, package: &Package, body: &[u8]) -> Sent {
     let reason = if over { presence_core::status::TIMEOUT } else { subscription.text(Field::Reason) };
     let socket = subscription.text(Field::Socket);
     let mut headers = Vec::with_capacity(256);
-    render::push_notify_headers(&mut headers, &render::Notify {
-        event: &package.name,
-        event_params: subscription.text(Field::EventParams),
-        contact: subscription.text(Field::LocalContact),
-        transport: Transport::of_socket(socket),
-        status,
-        reason,
-        expires: notice.left.0,
-        content_type: (!body.is_empty()).then_some(package.content_type.as_slice()),
-    });
+    render::push_notify_headers(
+        &mut headers,
+        &render::Notify {
+            event: &package.name,
+            event_params: subscription.text(Field::EventParams),
+            contact: subscription.text(Field::LocalContact),
+            transport: Transport::of_socket(socket),
+            status,
+            reason,
+            expires: notice.left.0,
+            content_type: (!body.is_empty()).then_some(package.content_type.as_slice()),
+        },
+    );
     let (mut local, mut remote) = (Vec::with_capacity(64), Vec::with_capacity(64));
     push_sip_uri(&mut local, subscription.text(Field::ToUser), subscription.text(Field::ToDomain));
     push_sip_uri(&mut remote, subscription.text(Field::FromUser), subscription.text(Field::FromDomain));

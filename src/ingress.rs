@@ -132,7 +132,8 @@ fn contact_of(socket: &Socket<'_>, transport: kamailio::msg::Transport) -> Vec<u
         Host::Sctp => "sctp",
         Host::Ws => "ws",
     };
-    let (open, close): (&[u8], &[u8]) = if socket.is_v6 && !socket.host.starts_with(b"[") { (b"[", b"]") } else { (b"", b"") };
+    let (open, close): (&[u8], &[u8]) =
+        if socket.is_v6 && !socket.host.starts_with(b"[") { (b"[", b"]") } else { (b"", b"") };
     let scheme: &[u8] = if socket.host.starts_with(b"sip:") { b"" } else { b"sip:" };
     let tail = format!(":{};transport={name}", socket.port);
     [scheme, open, socket.host, close, tail.as_bytes()].concat()

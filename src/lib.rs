@@ -3,6 +3,9 @@
 //! The adapter between the host (crate `kamailio`) and the core (crate `presence-core`): parameters, script
 //! functions, RPC, pseudo-variables and the C interface on one side; where things are stored, on the other.
 
+// A request must not stop the server.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod abi;
 mod auth;
 mod commands;

@@ -13,6 +13,7 @@ use presence_core::config::{BelowMinimum, Config, PublMode, RetrieveOrder, SubsM
 use presence_core::time::Seconds;
 use presence_core::uri::UriMatch;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// Declares the cells, the host's table and the names for refusals, all from one list.
 macro_rules! params {
@@ -74,9 +75,9 @@ params! {
         clean_period = 100, "seconds between sweeps of expired publications; 0 or less: no sweeps";
         cseq_offset = 0, "how far the CSeq of a SUBSCRIBE may lie behind the last one";
         db_update_period = 100, "seconds between sweeps of expired subscriptions, and between flushes in subs_db_mode 2; 0 or less: none";
-        waitn_time = 5, "seconds within which a buffered NOTIFY is sent (notifier processes)";
-        notifier_poll_rate = 10, "times per second that a notifier process looks for work";
-        notifier_processes = 1, "processes that send NOTIFYs in subs_db_mode 3; 0: the workers send";
+        waitn_time = 5, "seconds within which a NOTIFY is sent that was kept back";
+        notifier_poll_rate = 10, "times per second that a notifier process looks for NOTIFYs that wait";
+        notifier_processes = 1, "processes that send NOTIFYs which wait, with subs_db_mode 3; there is always one";
         force_delete = 0, "1: delete expired publications without telling the watchers";
         startup_mode = 1, "0: publications that expired while the server was down are loaded too";
         expires_offset = 0, "seconds that the Expires of a reply to PUBLISH is shorter than the publication lives";
@@ -154,14 +155,12 @@ pub struct Settings {
     pub shards: usize,
     /// `pres_subs_mode`.
     pub subs_pv: bool,
-    /// `notifier_processes`, with `subs_db_mode` 3; otherwise 0.
+    /// Processes that send NOTIFYs which wait: `notifier_processes` with `subs_db_mode` 3, but at least one.
     pub notifiers: u32,
-    /// `notifier_poll_rate`.
-    pub poll_rate: u32,
-    /// `waitn_time`.
-    pub wait_time: u32,
+    /// How often they look (`notifier_poll_rate`).
+    pub poll_interval: Duration,
     /// `db_wait_time`.
-    pub db_wait: std::time::Duration,
+    pub db_wait: Duration,
     /// `db_table_lock_type` 1.
     pub lock_tables: bool,
 }
@@ -189,7 +188,12 @@ fn refuse_text(name: &str, value: *mut c_void) -> c_int {
     kamailio::entry::guard("modparam", -1, || {
         // SAFETY: the host passes a terminated string to a PARAM_STRING function.
         let value = unsafe { CStr::from_ptr(value.cast()) };
-        log!(Error, "modparam {name} is \"{}\": it must be a number without quotes ({})", show(value.to_bytes()), doc(name));
+        log!(
+            Error,
+            "modparam {name} is \"{}\": it must be a number without quotes ({})",
+            show(value.to_bytes()),
+            doc(name)
+        );
         -1
     })
 }
@@ -237,7 +241,11 @@ fn table(name: &str, value: &Text) -> Result<&'static [u8], Sentence> {
     if fine && !text.is_empty() {
         return Ok(text);
     }
-    Err(format!("modparam {name} is \"{}\": allowed are up to 64 letters, digits and _ . $ - ({})", show(text), doc(name)))
+    Err(format!(
+        "modparam {name} is \"{}\": allowed are up to 64 letters, digits and _ . $ - ({})",
+        show(text),
+        doc(name)
+    ))
 }
 
 /// The columns of an ORDER BY clause: it goes into a statement as it is.
@@ -276,10 +284,9 @@ impl Settings {
             xavp: b"",
             shards: 16,
             subs_pv: true,
-            notifiers: 0,
-            poll_rate: 10,
-            wait_time: 5,
-            db_wait: std::time::Duration::from_millis(4000),
+            notifiers: 1,
+            poll_interval: Duration::from_millis(100),
+            db_wait: Duration::from_millis(4000),
             lock_tables: true,
         }
     }
@@ -304,18 +311,26 @@ impl Settings {
         let facility = match p.local_log_facility.get() {
             None => None,
             Some(name) => Some(kamailio::log::facility(name).ok_or_else(|| {
-                format!("modparam local_log_facility is \"{}\": allowed are syslog facilities (LOG_LOCAL0 ...)", show(name))
+                format!(
+                    "modparam local_log_facility is \"{}\": allowed are syslog facilities (LOG_LOCAL0 ...)",
+                    show(name)
+                )
             })?),
         };
         let notifiers = if core.subs == SubsMode::Database {
             let n = p.notifier_processes.get();
-            within("notifier_processes", corrected("notifier_processes", n, n >= 0, 0), 0, 64)?
+            within("notifier_processes", corrected("notifier_processes", n, n >= 0, 0), 0, 64)?.max(1)
         } else {
-            0
+            1
         };
         let shards = p.subs_htable_size.get();
         let shards = corrected("subs_htable_size", shards, shards >= 1, 9);
-        within("pres_htable_size", corrected("pres_htable_size", p.pres_htable_size.get(), p.pres_htable_size.get() >= 1, 9), 1, 30)?;
+        within(
+            "pres_htable_size",
+            corrected("pres_htable_size", p.pres_htable_size.get(), p.pres_htable_size.get() >= 1, 9),
+            1,
+            30,
+        )?;
         Ok(Self {
             library,
             db_url,
@@ -324,7 +339,8 @@ impl Settings {
             watchers_table: table("watchers_table", &p.watchers_table)?,
             clean_period: u32::try_from(p.clean_period.get()).ok().filter(|&s| s > 0),
             db_update_period: u32::try_from(p.db_update_period.get()).ok().filter(|&s| s > 0),
-            fetch_rows: corrected("fetch_rows", p.fetch_rows.get(), p.fetch_rows.get() > 0, 500).unsigned_abs() as usize,
+            fetch_rows: corrected("fetch_rows", p.fetch_rows.get(), p.fetch_rows.get() > 0, 500).unsigned_abs()
+                as usize,
             timer: if switch("timer_mode", &p.timer_mode) {
                 kamailio::timer::Process::Secondary
             } else {
@@ -335,15 +351,12 @@ impl Settings {
             shards: shard_count(within("subs_htable_size", shards, 1, 30)?),
             subs_pv: switch("pres_subs_mode", &p.pres_subs_mode),
             notifiers,
-            poll_rate: {
+            poll_interval: {
                 let n = p.notifier_poll_rate.get();
-                within("notifier_poll_rate", corrected("notifier_poll_rate", n, n > 0, 10), 1, 1000)?
+                Duration::from_secs(1)
+                    / within("notifier_poll_rate", corrected("notifier_poll_rate", n, n > 0, 10), 1, 1000)?
             },
-            wait_time: {
-                let n = p.waitn_time.get();
-                within("waitn_time", corrected("waitn_time", n, n > 0, 5), 1, 3600)?
-            },
-            db_wait: std::time::Duration::from_millis(within("db_wait_time", p.db_wait_time.get(), 1, 60_000)?.into()),
+            db_wait: Duration::from_millis(within("db_wait_time", p.db_wait_time.get(), 1, 60_000)?.into()),
             lock_tables: p.db_table_lock_type.get() == 1,
             core,
         })
@@ -405,6 +418,10 @@ fn read_core(p: &Params) -> Result<Config, Sentence> {
         },
         replace_same_call: switch("delete_same_subs", &p.delete_same_subs),
         accepted_code: if switch("subs_respond_200", &p.subs_respond_200) { 200 } else { 202 },
+        keep_back: {
+            let n = p.waitn_time.get();
+            u64::from(within("waitn_time", corrected("waitn_time", n, n > 0, 5), 1, 3600)?) * 1000
+        },
         notify_hold: within("notify_hold_time", p.notify_hold_time.get(), 10, 32_000)?.into(),
     })
 }

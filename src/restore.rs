@@ -64,7 +64,7 @@ fn versions_fit() -> bool {
 
 /// Reads a table in pages by its id; `each` gets every row.
 fn pages(
-    table: &[u8],
+    table: &'static [u8],
     columns: &[Column],
     id_at: usize,
     mut each: impl FnMut(&kamailio::db::Row<'_>) -> Result<(), Fault>,
@@ -112,7 +112,10 @@ fn subscriptions(store: &'static Shared) -> Result<(), Fault> {
     })?;
     log!(Info, "{loaded} subscriptions loaded");
     if foreign > 0 {
-        log!(Warning, "{foreign} subscriptions left in the table: their package is not registered, or the row is not whole");
+        log!(
+            Warning,
+            "{foreign} subscriptions left in the table: their package is not registered, or the row is not whole"
+        );
     }
     Ok(())
 }

@@ -9,16 +9,13 @@ use kamailio::log;
 use kamailio::timer;
 use presence_core::config::SubsMode;
 use presence_core::store::{Row, RowState};
-use std::time::Duration;
 
-/// How often dialogs with an unanswered NOTIFY are looked at.
-const TICK: Duration = Duration::from_millis(100);
-/// Dialogs of one tick.
+/// Dialogs, and postponed changes, of one tick.
 const PER_TICK: usize = 1000;
 /// Rows of one transaction.
 const ROWS: usize = 100;
 
-/// Registers the timers and the process; in `mod_init`.
+/// Registers the timers and the processes; in `mod_init`.
 pub fn register() -> bool {
     let settings = settings();
     let mut fine = true;
@@ -28,20 +25,25 @@ pub fn register() -> bool {
     if let Some(period) = settings.db_update_period {
         fine &= timer::register(settings.timer, update, period);
     }
-    fine &= timer::announce_processes(1);
+    fine &= timer::announce_processes(settings.notifiers as i32);
     if !fine {
         log!(Error, "the timers could not be registered");
     }
     fine
 }
 
-/// Forks the process; in `child_init` of the main process.
+/// Forks the processes; in `child_init` of the main process.
 pub fn fork() -> bool {
-    timer::fork_every("PRESENCE TIMER", TICK, |_| tick(), 0)
+    (0..settings().notifiers)
+        .all(|n| timer::fork_every(&format!("PRESENCE NOTIFIER {n}"), settings().poll_interval, tick))
 }
 
+/// Sends what waits: NOTIFYs that were kept back or whose predecessor was not answered, changes that were put off.
 fn tick() {
-    with_server(None, |server| server.go_on_with_overdue(PER_TICK));
+    with_server(None, |server| {
+        server.go_on_with_overdue(PER_TICK);
+        server.tell_postponed(PER_TICK);
+    });
 }
 
 /// `clean_period`: publications and watchers who wait.
@@ -128,7 +130,7 @@ fn write_batch(batch: &[Row]) -> Result<(), presence_core::refusal::Fault> {
 fn write_row(db: &mut kamailio::db::Connection, row: &Row) -> Result<(), kamailio::db::Failed> {
     match row.state {
         RowState::Missing => rows::insert(db, &row.subscription, 0),
-        RowState::Behind => rows::update(db, &row.subscription, 0),
+        RowState::Behind => rows::update(db, &row.subscription, 0, &rows::identity(row.subscription.texts.dialog())),
         RowState::Gone => rows::delete(db, row.subscription.texts.dialog()),
     }
 }

@@ -236,7 +236,12 @@ unsafe extern "C" fn w_refresh_watchers_file(
     })
 }
 
-unsafe extern "C" fn ki_refresh_watchers(_: *mut raw::sip_msg_t, presentity: *mut Str, event: *mut Str, kind: c_int) -> c_int {
+unsafe extern "C" fn ki_refresh_watchers(
+    _: *mut raw::sip_msg_t,
+    presentity: *mut Str,
+    event: *mut Str,
+    kind: c_int,
+) -> c_int {
     guard("pres_refresh_watchers", -1, || {
         // SAFETY: the host's own.
         let (presentity, event) = unsafe { (of_str(presentity), of_str(event)) };
@@ -254,7 +259,8 @@ unsafe extern "C" fn ki_refresh_watchers_file(
 ) -> c_int {
     guard("pres_refresh_watchers", -1, || {
         // SAFETY: the host's own.
-        let (presentity, event, file, name) = unsafe { (of_str(presentity), of_str(event), of_str(file_uri), of_str(file_name)) };
+        let (presentity, event, file, name) =
+            unsafe { (of_str(presentity), of_str(event), of_str(file_uri), of_str(file_name)) };
         let file = file.zip(name);
         commands::refresh_watchers(presentity.unwrap_or_default(), event.unwrap_or_default(), kind, file)
     })
@@ -263,7 +269,10 @@ unsafe extern "C" fn ki_refresh_watchers_file(
 /// A module that is only a library has nothing to serve requests from.
 fn serves(function: &str) -> bool {
     if settings().library {
-        log!(Error, "{function} is called and modparam db_url is not set: set it, or publ_cache to 2 and subs_db_mode to 0");
+        log!(
+            Error,
+            "{function} is called and modparam db_url is not set: set it, or publ_cache to 2 and subs_db_mode to 0"
+        );
     }
     !settings().library
 }
@@ -353,16 +362,13 @@ pub static KEMI: Table<raw::sr_kemi_t, 10> = Table::new([
     script("handle_subscribe", handle_subscribe0 as *mut c_void, &[]),
     script("handle_subscribe_uri", ki_handle_subscribe_uri as *mut c_void, &[Kind::Text]),
     script("pres_refresh_watchers", ki_refresh_watchers as *mut c_void, &[Kind::Text, Kind::Text, Kind::Int]),
-    script("pres_refresh_watchers_file", ki_refresh_watchers_file as *mut c_void, &[
-        Kind::Text,
-        Kind::Text,
-        Kind::Int,
-        Kind::Text,
-        Kind::Text,
-    ]),
+    script(
+        "pres_refresh_watchers_file",
+        ki_refresh_watchers_file as *mut c_void,
+        &[Kind::Text, Kind::Text, Kind::Int, Kind::Text, Kind::Text],
+    ),
     script("pres_update_watchers", ki_update_watchers as *mut c_void, &[Kind::Text, Kind::Text]),
     script("pres_has_subscribers", ki_has_subscribers as *mut c_void, &[Kind::Text, Kind::Text]),
     script("pres_auth_status", ki_auth_status as *mut c_void, &[Kind::Text, Kind::Text]),
     kemi::last_function(),
 ]);
-

@@ -115,7 +115,8 @@ fn check(event: &pres_ev_t, name: &[u8], content_type: &[u8]) -> Result<bool, &'
 }
 
 fn register(event: &pres_ev_t, name: &[u8], content_type: &[u8]) -> c_int {
-    let (Some(kept_name), Some(kept_type), Some(parsed)) = (pkg::copy(name), pkg::copy(content_type), parse(name)) else {
+    let (Some(kept_name), Some(kept_type), Some(parsed)) = (pkg::copy(name), pkg::copy(content_type), parse(name))
+    else {
         log!(Error, "add_event: no memory for package \"{}\"", show(name));
         return -1;
     };
@@ -123,7 +124,11 @@ fn register(event: &pres_ev_t, name: &[u8], content_type: &[u8]) -> c_int {
     let family = family_of(unsafe { &*parsed });
     let own = Event::parse(name).map(|e| e.name.to_vec()).unwrap_or_default();
     let is_winfo = own.split(|&b| b == b'.').nth(1).is_some_and(|template| template.starts_with(b"winfo"));
-    let peer_name = if is_winfo { own.split(|&b| b == b'.').next().unwrap_or_default().to_vec() } else { [name, b".winfo"].concat() };
+    let peer_name = if is_winfo {
+        own.split(|&b| b == b'.').next().unwrap_or_default().to_vec()
+    } else {
+        [name, b".winfo"].concat()
+    };
     let mut packages = all().to_vec();
     let id = PackageId(packages.len() as u8);
     let peer = packages.iter().find(|p| p.name.eq_ignore_ascii_case(&peer_name)).map(|p| p.id);
@@ -390,10 +395,8 @@ pub fn check_request(id: PackageId, publish: bool, msg: &mut kamailio::msg::Mess
     let event = unsafe { raw_of(id).as_ref().ok_or(Fault::Package)? };
     let function = if publish { event.evs_publ_handl } else { event.evs_subs_handl };
     // SAFETY: the message that the host is processing.
-    match function {
-        Some(function) if unsafe { function(msg.as_ptr()) } < 0 => Err(Fault::Package),
-        _ => Ok(()),
-    }
+    let verdict = function.map_or(0, |function| unsafe { function(msg.as_ptr()) });
+    if verdict < 0 { Err(Fault::Package) } else { Ok(()) }
 }
 
 /// The list of names for another module: a `str*` in pkg memory. 0, or -1.

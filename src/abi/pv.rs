@@ -111,7 +111,11 @@ unsafe extern "C" fn parse_subs(spec: *mut raw::pv_spec_t, name: *mut raw::str_)
     })
 }
 
-unsafe extern "C" fn get_subs(msg: *mut raw::sip_msg_t, param: *mut raw::pv_param_t, result: *mut raw::pv_value_t) -> c_int {
+unsafe extern "C" fn get_subs(
+    msg: *mut raw::sip_msg_t,
+    param: *mut raw::pv_param_t,
+    result: *mut raw::pv_value_t,
+) -> c_int {
     guard("$subs", -1, || {
         // SAFETY: the parameter that `parse_subs` filled.
         let index = unsafe { (*param).pvn.u.isname.name.n } as usize;
@@ -209,7 +213,8 @@ pub fn no_answer() -> *mut raw::sip_msg_t {
             let msg: *mut raw::sip_msg_t = Box::into_raw(Box::new(core::mem::zeroed()));
             // The host's parsers may write into the text for a moment.
             let text: &'static mut [u8] = NO_ANSWER.to_vec().leak();
-            let built = raw::build_sip_msg_from_buf(msg, text.as_mut_ptr().cast(), text.len() as c_int, raw::inc_msg_no());
+            let built =
+                raw::build_sip_msg_from_buf(msg, text.as_mut_ptr().cast(), text.len() as c_int, raw::inc_msg_no());
             if built >= 0 {
                 MADE.set(msg);
             } else {

@@ -26,7 +26,10 @@ thread_local! {
 /// Binds to the driver and makes the gate; once, in `mod_init`.
 pub fn bind(url: &[u8]) -> bool {
     let Some(driver) = Driver::bind(url) else {
-        log!(Error, "modparam db_url: the module of this database is not loaded before presence, or cannot do what presence needs");
+        log!(
+            Error,
+            "modparam db_url: the module of this database is not loaded before presence, or cannot do what presence needs"
+        );
         return false;
     };
     let Some(gate) = Gate::create() else {
@@ -68,11 +71,6 @@ pub fn is_sqlite() -> bool {
     DRIVER.get().is_some_and(|d| d.name() == "sqlite")
 }
 
-/// Whether the driver can replace rows.
-pub fn can_replace() -> bool {
-    DRIVER.get().is_some_and(Driver::can_replace)
-}
-
 fn attempt<R>(until: Instant, mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<R, Fault> {
     CONNECTION.with_borrow_mut(|connection| {
         let connection = connection.as_mut().ok_or(Fault::Storage)?;
@@ -81,7 +79,8 @@ fn attempt<R>(until: Instant, mut run: impl FnMut(&mut Connection) -> Result<R, 
             match run(connection) {
                 Ok(result) => return Ok(result),
                 // Drivers do not say why. What took as long as SQLite waits for a lock was a lock.
-                Err(Failed) if is_sqlite() && start.elapsed().as_millis() as u64 * 10 >= BUSY_STEP * 9 && start < until => {}
+                Err(Failed)
+                    if is_sqlite() && start.elapsed().as_millis() as u64 * 10 >= BUSY_STEP * 9 && start < until => {}
                 Err(Failed) => return Err(Fault::Storage),
             }
         }

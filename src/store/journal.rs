@@ -25,10 +25,7 @@ impl Journal for Written {
     }
 
     fn renewed(&mut self, subscription: &Subscription) -> Result<(), Refusal> {
-        if at_once() {
-            database::write(|db| rows::update(db, subscription, RESERVE))?;
-        }
-        Ok(())
+        self.went_on(subscription).map_err(Refusal::from)
     }
 
     fn ended(&mut self, dialog: DialogId<'_>) -> Result<(), Refusal> {
@@ -40,7 +37,8 @@ impl Journal for Written {
 
     fn went_on(&mut self, subscription: &Subscription) -> Result<(), Fault> {
         if at_once() {
-            database::write(|db| rows::update(db, subscription, RESERVE))?;
+            let of = rows::identity(subscription.texts.dialog());
+            database::write(|db| rows::update(db, subscription, RESERVE, &of))?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 pub mod database;
 mod journal;
+mod ledger;
 mod publications;
 pub mod rows;
 pub mod schema;
@@ -14,17 +15,13 @@ use kamailio::lock::GenLock;
 use kamailio::log;
 use kamailio::shm::Pool;
 use presence_core::config::{PublMode, SubsMode};
-use presence_core::store::{Book, Shelf, Store};
+use presence_core::host::{Publications, Subscriptions};
+use presence_core::store::{Book, Shelf, Store, TableBook};
+use std::rc::Rc;
 use std::sync::OnceLock;
 
 /// The store in shared memory.
 pub type Shared = Store<Pool, GenLock>;
-
-/// The book of subscriptions.
-pub type Subscriptions = Book<'static, Pool, GenLock, Written>;
-
-/// The shelf of publications.
-pub use publications::Either as Publications;
 
 static STORE: OnceLock<Shared> = OnceLock::new();
 
@@ -50,17 +47,26 @@ pub fn create() -> bool {
     }
 }
 
-/// Runs something with the book and the shelf, for one input.
-pub fn with<R>(run: impl FnOnce(&mut Subscriptions, &mut Publications) -> R) -> Option<R> {
-    let settings = settings();
-    let store = shared()?;
-    let now = now();
-    let mut book = Book { store, journal: Written, config: &settings.core, packages: packages::all(), now };
-    let mut publications = match settings.core.publ {
-        PublMode::Memory => Publications::Memory(Shelf { store, config: &settings.core, now }),
-        _ => Publications::Table(publications::Table { store, packages: packages::all(), now }),
+/// Runs something with the book of subscriptions and the shelf of publications, for one input.
+pub fn with<R>(run: impl FnOnce(&mut (dyn Subscriptions + '_), &mut (dyn Publications + '_)) -> R) -> Option<R> {
+    let (store, config, packages, now) = (shared()?, &settings().core, packages::all(), now());
+    let (mut shelf, mut presentity);
+    let publications: &mut dyn Publications = if config.publ == PublMode::Memory {
+        shelf = Shelf { store, config, now };
+        &mut shelf
+    } else {
+        presentity = publications::Table { store, packages: Rc::clone(&packages), now };
+        &mut presentity
     };
-    Some(run(&mut book, &mut publications))
+    let (mut book, mut table);
+    let subscriptions: &mut dyn Subscriptions = if config.subs == SubsMode::Database {
+        table = TableBook::new(store, ledger::Table, config, packages, now);
+        &mut table
+    } else {
+        book = Book { store, journal: Written, config, packages, now };
+        &mut book
+    };
+    Some(run(subscriptions, publications))
 }
 
 /// Enters a subscription that the database has; at start.

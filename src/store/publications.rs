@@ -4,15 +4,12 @@ use super::schema as col;
 use super::{Shared, database};
 use crate::params::settings;
 use kamailio::db::{Assign, Column, Condition, Connection, Failed, Op, Row, Value};
-use kamailio::lock::GenLock;
 use kamailio::log;
-use kamailio::shm::Pool;
 use kamailio::str::show;
 use presence_core::config::{PublMode, RetrieveOrder};
 use presence_core::host::{Change, Publication, Publications, Resource};
 use presence_core::package::{Package, PackageId};
 use presence_core::refusal::{Fault, Refusal};
-use presence_core::store::Shelf;
 use presence_core::time::{Now, Timestamp};
 use presence_core::uri::{sip_uri, split_sip_uri};
 use std::rc::Rc;
@@ -266,47 +263,5 @@ impl Table {
             ];
             db.delete(table(), &of)
         })
-    }
-}
-
-/// One or the other shelf (`publ_cache`).
-#[derive(Debug)]
-pub enum Either {
-    /// In memory.
-    Memory(Shelf<'static, Pool, GenLock>),
-    /// In the table.
-    Table(Table),
-}
-
-macro_rules! either {
-    ($self:ident, $shelf:ident => $call:expr) => {
-        match $self {
-            Either::Memory($shelf) => $call,
-            Either::Table($shelf) => $call,
-        }
-    };
-}
-
-impl Publications for Either {
-    fn insert(&mut self, resource: Resource<'_>, p: &Publication, replace: bool, dialog: &[u8]) -> Result<(), Refusal> {
-        either!(self, shelf => shelf.insert(resource, p, replace, dialog))
-    }
-    fn modify(&mut self, resource: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<(), Refusal> {
-        either!(self, shelf => shelf.modify(resource, etag, change))
-    }
-    fn remove(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Publication, Refusal> {
-        either!(self, shelf => shelf.remove(resource, etag))
-    }
-    fn get(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Option<Publication>, Fault> {
-        either!(self, shelf => shelf.get(resource, etag))
-    }
-    fn all(&mut self, resource: Resource<'_>) -> Result<Vec<Publication>, Fault> {
-        either!(self, shelf => shelf.all(resource))
-    }
-    fn expire(&mut self, budget: usize) -> Result<Vec<(Vec<u8>, PackageId)>, Fault> {
-        either!(self, shelf => shelf.expire(budget))
-    }
-    fn is_exclusive(&self) -> bool {
-        either!(self, shelf => shelf.is_exclusive())
     }
 }

@@ -68,7 +68,8 @@ pub const ID_AT: usize = 24;
 /// A row as a subscription; none if its package is not registered.
 pub fn from_row(row: &Row<'_>) -> Option<Subscription> {
     let package = packages::by_name(row.text(17))?;
-    let mut texts: Vec<(Field, &[u8])> = TEXTS.iter().enumerate().map(|(i, (_, field))| (*field, row.text(i))).collect();
+    let mut texts: Vec<(Field, &[u8])> =
+        TEXTS.iter().enumerate().map(|(i, (_, field))| (*field, row.text(i))).collect();
     texts.push((Field::UserAgent, row.text(14)));
     let id = row.text(15);
     let params = if id.is_empty() { Vec::new() } else { [b";id=", id].concat() };
@@ -94,7 +95,8 @@ fn number(n: u32) -> Value<'static> {
 pub fn insert(db: &mut Connection, s: &Subscription, ahead: u32) -> Result<(), Failed> {
     let registry = packages::all();
     let event = registry.get(usize::from(s.package.0)).map(|p| p.name.as_slice()).unwrap_or_default();
-    let mut row: Vec<Assign<'_>> = TEXTS.iter().map(|(column, field)| Assign(column, Value::Text(s.text(*field)))).collect();
+    let mut row: Vec<Assign<'_>> =
+        TEXTS.iter().map(|(column, field)| Assign(column, Value::Text(s.text(*field)))).collect();
     row.extend([
         Assign(col::USER_AGENT, Value::Text(s.text(Field::UserAgent))),
         Assign(col::EVENT_ID, Value::Text(s.event_id())),
@@ -121,8 +123,8 @@ pub fn identity<'a>(dialog: DialogId<'a>) -> [Condition<'a>; 3] {
     ]
 }
 
-/// Writes what changes in a row's life.
-pub fn update(db: &mut Connection, s: &Subscription, ahead: u32) -> Result<(), Failed> {
+/// Writes what changes in a row's life, where these conditions hold.
+pub fn update(db: &mut Connection, s: &Subscription, ahead: u32, of: &[Condition<'_>]) -> Result<(), Failed> {
     let set = [
         Assign(col::EXPIRES, Value::Int(s.expires.column())),
         Assign(col::STATUS, Value::Int(s.status as i32)),
@@ -132,7 +134,7 @@ pub fn update(db: &mut Connection, s: &Subscription, ahead: u32) -> Result<(), F
         Assign(col::VERSION, number(s.version.wrapping_add(ahead))),
         Assign(col::CONTACT, Value::Text(s.text(Field::Contact))),
     ];
-    db.update(settings().active_watchers_table, &identity(s.texts.dialog()), &set)
+    db.update(settings().active_watchers_table, of, &set)
 }
 
 /// Deletes a dialog's row.

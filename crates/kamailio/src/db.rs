@@ -3,7 +3,7 @@
 //! Values of a request travel as bound values or through the driver's own escaping, never in the text of a statement:
 //! [`Connection::command`] takes constant text only.
 
-use crate::str::{borrow, bytes};
+use crate::str::{Str, borrow, bytes, none};
 use core::ffi::{CStr, c_char, c_int};
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
@@ -110,7 +110,7 @@ impl Driver {
         let url = self.url();
         // SAFETY: the URL outlives the call; the handle is closed by `Drop`.
         let handle = unsafe { init(&raw const url) };
-        Some(Connection { driver: self, handle: NonNull::new(handle)? })
+        self.opened(handle)
     }
 
     /// Opens a connection that no other module of this process shares: their transactions are not ours.
@@ -123,13 +123,17 @@ impl Driver {
             let init = self.functions.init?;
             // SAFETY: the URL outlives the call; the handle is closed by `Drop`.
             let handle = unsafe { init(&raw const own) };
-            return Some(Connection { driver: self, handle: NonNull::new(handle)? });
+            return self.opened(handle);
         }
         let Some(init) = self.functions.init2 else { return self.connect() };
         let url = self.url();
         // SAFETY: as in `connect`.
         let handle = unsafe { init(&raw const url, raw::DB_POOLING_NONE) };
-        Some(Connection { driver: self, handle: NonNull::new(handle)? })
+        self.opened(handle)
+    }
+
+    fn opened(&'static self, handle: *mut raw::db1_con_t) -> Option<Connection> {
+        Some(Connection { driver: self, handle: NonNull::new(handle)?, table: Box::new(none()) })
     }
 
     /// Whether the driver has a REPLACE statement.
@@ -144,6 +148,8 @@ impl Driver {
 pub struct Connection {
     driver: &'static Driver,
     handle: NonNull<raw::db1_con_t>,
+    /// The name of the table in use: the host keeps a pointer to this structure.
+    table: Box<Str>,
 }
 
 impl Drop for Connection {
@@ -221,12 +227,11 @@ impl Connection {
         self.driver
     }
 
-    fn use_table(&self, table: &[u8]) -> Result<(), Failed> {
+    fn use_table(&mut self, table: &'static [u8]) -> Result<(), Failed> {
         debug_assert_eq!(crate::lock::held(), 0, "no SQL under a lock");
-        let name = borrow(table);
-        // SAFETY: the table's name is one of the module's parameters: it lives as long as the process, as the host
-        // requires, which keeps the pointer.
-        check(unsafe { self.functions().use_table.ok_or(Failed)?(self.handle.as_ptr(), &raw const name) })
+        *self.table = borrow(table);
+        // SAFETY: the host keeps the pointer: the structure lives as long as the connection, the name for ever.
+        check(unsafe { self.functions().use_table.ok_or(Failed)?(self.handle.as_ptr(), &raw const *self.table) })
     }
 
     /// Checks that the `version` table has `version` for this table.
@@ -239,7 +244,7 @@ impl Connection {
     }
 
     /// Inserts one row.
-    pub fn insert(&mut self, table: &[u8], row: &[Assign<'_>]) -> Result<(), Failed> {
+    pub fn insert(&mut self, table: &'static [u8], row: &[Assign<'_>]) -> Result<(), Failed> {
         self.use_table(table)?;
         let mut bound = Bound::assigns(row);
         let keys = bound.keys();
@@ -249,7 +254,7 @@ impl Connection {
     }
 
     /// Updates the rows that meet all conditions.
-    pub fn update(&mut self, table: &[u8], of: &[Condition<'_>], set: &[Assign<'_>]) -> Result<(), Failed> {
+    pub fn update(&mut self, table: &'static [u8], of: &[Condition<'_>], set: &[Assign<'_>]) -> Result<(), Failed> {
         self.use_table(table)?;
         let (mut of, mut set) = (Bound::conditions(of), Bound::assigns(set));
         let (of_keys, set_keys) = (of.keys(), set.keys());
@@ -270,7 +275,7 @@ impl Connection {
     }
 
     /// Deletes the rows that meet all conditions; with none, all rows.
-    pub fn delete(&mut self, table: &[u8], of: &[Condition<'_>]) -> Result<(), Failed> {
+    pub fn delete(&mut self, table: &'static [u8], of: &[Condition<'_>]) -> Result<(), Failed> {
         self.use_table(table)?;
         let mut of = Bound::conditions(of);
         let keys = of.keys();
@@ -281,7 +286,7 @@ impl Connection {
 
     /// Replaces the row that has these values in the first `unique` columns, or inserts it. Only where the driver
     /// can ([`Driver::can_replace`]).
-    pub fn replace(&mut self, table: &[u8], row: &[Assign<'_>], unique: usize) -> Result<(), Failed> {
+    pub fn replace(&mut self, table: &'static [u8], row: &[Assign<'_>], unique: usize) -> Result<(), Failed> {
         self.use_table(table)?;
         let mut bound = Bound::assigns(row);
         let keys = bound.keys();
@@ -295,7 +300,7 @@ impl Connection {
     /// Reads `columns` of the rows that meet all conditions, ordered by `order` (column names, constant text).
     pub fn query(
         &mut self,
-        table: &[u8],
+        table: &'static [u8],
         columns: &[Column],
         of: &[Condition<'_>],
         order: Option<&[u8]>,

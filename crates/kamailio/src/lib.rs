@@ -4,6 +4,9 @@
 //! database API, timers and processes, logs, parameters, RPC, pseudo-variables, KEMI. The rules that the `SAFETY`
 //! comments cite are in the project's `SAFETY.md`.
 
+// A request must not stop the server.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 pub mod db;
 pub mod entry;
 pub mod kemi;

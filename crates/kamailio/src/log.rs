@@ -10,9 +10,9 @@ use std::sync::OnceLock;
 #[repr(i32)]
 pub enum Level {
     /// The server cannot go on as configured.
-    Critical = raw::L_CRIT2 as i32,
+    Critical = raw::L_CRIT2,
     /// Something failed; a request or a job was affected.
-    Error = raw::L_ERR as i32,
+    Error = raw::L_ERR,
     /// Worth an operator's look.
     Warning = raw::L_WARN as i32,
     /// Unusual but fine.

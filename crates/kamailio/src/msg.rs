@@ -285,7 +285,7 @@ impl<'a> Message<'a> {
             let host = if advertised.is_empty() { bytes(&socket.address_str) } else { advertised };
             let port = if socket.useinfo.port_no > 0 { socket.useinfo.port_no } else { socket.port_no };
             let is_v6 = u32::from(socket.address.af as u16) == libc::AF_INET6 as u32;
-            Some(Socket { name: bytes(&socket.sock_str), host, port: port as u16, is_v6 })
+            Some(Socket { name: bytes(&socket.sock_str), host, port, is_v6 })
         }
     }
 

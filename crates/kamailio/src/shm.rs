@@ -13,7 +13,8 @@ use kamailio_shim as raw;
 
 /// Block sizes; larger blocks come from the host one by one.
 const CLASSES: [usize; 24] = [
-    16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048,
+    16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 1792,
+    2048,
 ];
 /// Blocks of the pool are aligned so.
 const ALIGN: usize = 16;

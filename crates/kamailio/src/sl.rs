@@ -2,9 +2,9 @@
 
 use crate::msg::Message;
 use crate::str::{Str, borrow, bytes, none};
+use core::ffi::CStr;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU32, Ordering};
-use core::ffi::CStr;
 use kamailio_shim as raw;
 use std::sync::OnceLock;
 

@@ -50,27 +50,13 @@ pub fn announce_processes(count: i32) -> bool {
     }
 }
 
-unsafe extern "C" fn run_numbered(_ticks: c_uint, number: *mut c_void) {
-    crate::entry::guard("process", (), || {
-        if let Some(job) = NUMBERED.get() {
-            job(number as usize);
-        }
-    });
-}
-
-static NUMBERED: std::sync::OnceLock<fn(usize)> = std::sync::OnceLock::new();
-
-/// Forks an announced process that calls `job(number)` every `interval`; only in `child_init` of the main process.
-/// All processes of a module share one job function and differ by their number.
+/// Forks an announced process that calls the job every `interval`; only in `child_init` of the main process.
 #[must_use]
-pub fn fork_every(name: &str, interval: Duration, job: fn(usize), number: usize) -> bool {
-    let _ = NUMBERED.set(job);
+pub fn fork_every(name: &str, interval: Duration, job: Job) -> bool {
     let Ok(name) = CString::new(name) else { return false };
     let microseconds = c_int::try_from(interval.as_micros()).unwrap_or(c_int::MAX).max(1);
     // The host keeps the name for the life of the process.
     let name = name.into_raw();
-    // SAFETY: the parameter is a number, not memory.
-    unsafe {
-        raw::fork_basic_utimer(raw::PROC_TIMER, name, 1, Some(run_numbered), number as *mut c_void, microseconds) >= 0
-    }
+    // SAFETY: as in `register`.
+    unsafe { raw::fork_basic_utimer(raw::PROC_TIMER, name, 1, Some(run), job as *mut c_void, microseconds) >= 0 }
 }

@@ -118,16 +118,8 @@ fn walk(document: &[u8], mut visit: impl FnMut(&[Vec<u8>], Piece<'_>) -> bool) -
                     return Ok(());
                 }
             }
-            Xml::Text(text) => {
-                if !visit(&path, Piece::Text(&text)) {
-                    return Ok(());
-                }
-            }
-            Xml::CData(text) => {
-                if !visit(&path, Piece::Text(&text)) {
-                    return Ok(());
-                }
-            }
+            Xml::Text(text) if !visit(&path, Piece::Text(&text)) => return Ok(()),
+            Xml::CData(text) if !visit(&path, Piece::Text(&text)) => return Ok(()),
             Xml::Eof if path.is_empty() && roots == 1 => return Ok(()),
             Xml::Eof => return Err(Malformed),
             _ => {}

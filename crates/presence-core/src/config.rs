@@ -93,6 +93,8 @@ pub struct Config {
     pub accepted_code: u16,
     /// After how many milliseconds without an answer the next NOTIFY of a dialog may go (RFC 3261's T1).
     pub notify_hold: u64,
+    /// How many milliseconds a NOTIFY may be kept back that nothing stands in the way of (`waitn_time`).
+    pub keep_back: u64,
 }
 
 impl Default for Config {
@@ -116,6 +118,7 @@ impl Default for Config {
             replace_same_call: false,
             accepted_code: 200,
             notify_hold: 2000,
+            keep_back: 5000,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::server::Server;
 /// How many records one step takes.
 pub const STEP: usize = 64;
 
-impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
+impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H, S, P> {
     /// Ends a few subscriptions that ran out. False when there are none left.
     pub fn expire_subscriptions(&mut self) -> bool {
         let Ok(over) = self.subscriptions.expire(STEP) else { return false };

@@ -195,8 +195,18 @@ pub trait Subscriptions {
     fn version(&mut self, resource: Resource<'_>) -> Version;
     /// The state of a resource changed. Gives the new version if somebody may have to be told by this process.
     fn changed(&mut self, resource: Resource<'_>) -> Result<Option<Version>, Fault>;
+    /// A change of a resource could not be told: it is told later. False if even that cannot be kept in mind.
+    fn postpone(&mut self, resource: Resource<'_>) -> bool;
+    /// A resource whose change was put off a while ago.
+    fn postponed(&mut self) -> Option<(Vec<u8>, PackageId)>;
     /// The next few NOTIFYs about a change, until there are none. `except` is a Contact that is not told.
-    fn claim(&mut self, resource: Resource<'_>, version: Version, except: &[u8], out: &mut Vec<Notice>) -> Result<(), Fault>;
+    fn claim(
+        &mut self,
+        resource: Resource<'_>,
+        version: Version,
+        except: &[u8],
+        out: &mut Vec<Notice>,
+    ) -> Result<(), Fault>;
     /// What is needed for the NOTIFY that is owed to one subscription; none if nothing is, or one is under way.
     fn due(&mut self, token: Token) -> Option<Due>;
     /// The NOTIFY that is owed to one subscription, with a state of at least this version; none if it had one since,
@@ -262,7 +272,13 @@ pub struct Change<'a> {
 pub trait Publications {
     /// Puts a new publication there. `replace`: instead of one with the same tag. `dialog`: instead of one about the
     /// same dialog (the `id` of its first dialog element).
-    fn insert(&mut self, resource: Resource<'_>, publication: &Publication, replace: bool, dialog: &[u8]) -> Result<(), Refusal>;
+    fn insert(
+        &mut self,
+        resource: Resource<'_>,
+        publication: &Publication,
+        replace: bool,
+        dialog: &[u8],
+    ) -> Result<(), Refusal>;
     /// Changes the publication with this tag; [`Refusal::ConditionFailed`] if there is none.
     fn modify(&mut self, resource: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<(), Refusal>;
     /// Takes the publication with this tag away; [`Refusal::ConditionFailed`] if there is none.

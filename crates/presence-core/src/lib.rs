@@ -6,6 +6,8 @@
 //! the allocator parameter names, so the same code runs on shared memory in the server and on the heap in tests.
 
 #![forbid(unsafe_code)]
+// A request must not stop the server.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod body;
 pub mod config;

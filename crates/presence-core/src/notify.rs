@@ -2,7 +2,8 @@
 
 use crate::body::empty_dialog_info;
 use crate::host::{
-    Authorisation, Content, Host, Landing, Notice, Publication, Publications, Request, Resource, Sent, Subscriptions, Token, Version,
+    Authorisation, Content, Host, Landing, Notice, Publication, Publications, Request, Resource, Sent, Subscriptions,
+    Token, Version,
 };
 use crate::package::{Family, Package, PackageId};
 use crate::refusal::Fault;
@@ -27,7 +28,7 @@ struct WatcherList {
     all: Option<Vec<Watcher>>,
 }
 
-impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
+impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H, S, P> {
     /// Sends the NOTIFY that is owed to a subscription, if it still is and none is under way.
     pub fn tell(&mut self, token: Token, resource: Resource<'_>) {
         for _ in 0..UNSENT_IN_A_ROW {
@@ -49,34 +50,67 @@ impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
         }
     }
 
-    /// The state of a resource changed: tells everybody. `gone` is a publication that was just removed.
+    /// The state of a resource changed: tells everybody. `gone` is a publication that was just removed. What fails is
+    /// tried again later.
     pub(crate) fn fan_out(&mut self, resource: Resource<'_>, gone: Option<&Publication>, except: &[u8]) {
-        if !matches!(self.subscriptions.changed(resource), Ok(Some(_))) {
-            return;
+        if self.try_fan_out(resource, gone, except).is_err() {
+            self.subscriptions.postpone(resource);
+        }
+    }
+
+    fn try_fan_out(&mut self, resource: Resource<'_>, gone: Option<&Publication>, except: &[u8]) -> Result<(), Fault> {
+        if self.subscriptions.changed(resource)?.is_none() {
+            return Ok(());
         }
         let document = match gone {
-            Some(gone) => self.document_after(resource, gone),
-            None => self.document(resource, b"", false),
+            Some(gone) => self.document_after(resource, gone)?,
+            None => self.document(resource, b"", false)?,
         };
-        let Ok(document) = document else { return };
-        self.tell_all(resource, &document, except, None);
+        self.tell_all(resource, &document, except, None)
+    }
+
+    /// Tells of changes that could not be told when they came, until one of them cannot be told again.
+    pub fn tell_postponed(&mut self, budget: usize) {
+        for _ in 0..budget {
+            let Some((uri, package)) = self.subscriptions.postponed() else { return };
+            let resource = Resource { uri: &uri, package };
+            if self.try_fan_out(resource, None, b"").is_err() {
+                self.subscriptions.postpone(resource);
+                return;
+            }
+        }
     }
 
     /// The watchers of a resource changed: tells those who watch them. `changed` is the one that did; none for one
     /// that left.
     pub(crate) fn tell_of_watcher(&mut self, watched: Resource<'_>, changed: Option<&Subscription>) {
         let Some(resource) = self.watcher_info(watched) else { return };
-        let Ok(Some(version)) = self.subscriptions.changed(resource) else { return };
-        self.tell_all(resource, &Document { version, body: None }, b"", changed.map(Watcher::of));
+        let told = match self.subscriptions.changed(resource) {
+            Ok(Some(version)) => {
+                self.tell_all(resource, &Document { version, body: None }, b"", changed.map(Watcher::of))
+            }
+            Ok(None) => Ok(()),
+            Err(fault) => Err(fault),
+        };
+        if told.is_err() {
+            self.subscriptions.postpone(resource);
+        }
     }
 
-    fn tell_all(&mut self, resource: Resource<'_>, document: &Document, except: &[u8], changed: Option<Watcher>) {
+    fn tell_all(
+        &mut self,
+        resource: Resource<'_>,
+        document: &Document,
+        except: &[u8],
+        changed: Option<Watcher>,
+    ) -> Result<(), Fault> {
         let mut watchers = WatcherList { changed, all: None };
         let mut batch = Vec::new();
         loop {
             batch.clear();
-            if self.subscriptions.claim(resource, document.version, except, &mut batch).is_err() || batch.is_empty() {
-                return;
+            self.subscriptions.claim(resource, document.version, except, &mut batch)?;
+            if batch.is_empty() {
+                return Ok(());
             }
             for notice in batch.drain(..) {
                 if self.send(&notice, document.body.as_deref(), &mut watchers) {
@@ -94,13 +128,15 @@ impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
         let body = match notice.content {
             Content::Nothing => &[][..],
             Content::State => state.unwrap_or_default(),
-            Content::Watchers(extent) => match self.watcher_document(resource, subscription.version, extent, watchers) {
-                Ok(document) => {
-                    list = document;
-                    &list[..]
+            Content::Watchers(extent) => {
+                match self.watcher_document(resource, subscription.version, extent, watchers) {
+                    Ok(document) => {
+                        list = document;
+                        &list[..]
+                    }
+                    Err(_) => &[],
                 }
-                Err(_) => &[],
-            },
+            }
         };
         match self.host.send(notice, body) {
             Sent::UnderWay => false,

@@ -47,7 +47,7 @@ pub struct Incoming<'a> {
     pub replace: bool,
 }
 
-impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
+impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H, S, P> {
     /// Handles a PUBLISH. A refusal still has to be sent; otherwise the reply and the NOTIFYs have been.
     pub fn publish(&mut self, request: &Publish<'_>) -> Result<(), Refusal> {
         let packages = self.host.packages();

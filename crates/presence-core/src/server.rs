@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 
 /// The surroundings, the book of subscriptions and the shelf of publications, together for one input.
 #[derive(Debug)]
-pub struct Server<'s, H, S, P> {
+pub struct Server<'s, H, S: ?Sized, P: ?Sized> {
     /// The surroundings.
     pub host: &'s mut H,
     /// The subscriptions.
@@ -17,7 +17,7 @@ pub struct Server<'s, H, S, P> {
     pub publications: &'s mut P,
 }
 
-impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
+impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H, S, P> {
     /// The resource that is about the watchers of this one.
     pub(crate) fn watcher_info<'r>(&self, watched: Resource<'r>) -> Option<Resource<'r>> {
         let packages = self.host.packages();

@@ -63,7 +63,7 @@ pub struct Subscribe<'a> {
 /// What was agreed with a SUBSCRIBE; the script may look at it.
 pub type Outcome = Result<Subscription, Refusal>;
 
-impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
+impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H, S, P> {
     /// Handles a SUBSCRIBE. A refusal still has to be sent; otherwise the reply and the NOTIFYs have been.
     pub fn subscribe(&mut self, request: &Subscribe<'_>) -> Outcome {
         let packages = self.host.packages();
@@ -90,7 +90,13 @@ impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
         }
     }
 
-    fn subscribe_anew(&mut self, request: &Subscribe<'_>, package: &Package, params: &[u8], expires: Seconds) -> Outcome {
+    fn subscribe_anew(
+        &mut self,
+        request: &Subscribe<'_>,
+        package: &Package,
+        params: &[u8],
+        expires: Seconds,
+    ) -> Outcome {
         let presentity = match package.family {
             // draft-anil-sipping-bla 5.1: the line is the user of the Contact, in the domain of From.
             Family::SharedLine => sip_uri(request.contact_user, request.from.host),
@@ -125,7 +131,8 @@ impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
             // The only NOTIFY of a dialog has the CSeq 1, the first of a longer one 2.
             subscription.local_cseq = u32::MAX;
         }
-        let token = if lasts { self.subscriptions.open(&subscription)? } else { self.subscriptions.fetch(&subscription)? };
+        let token =
+            if lasts { self.subscriptions.open(&subscription)? } else { self.subscriptions.fetch(&subscription)? };
         self.accept(request, package, expires);
         if lasts {
             self.tell_of_watcher(resource, Some(&subscription));
@@ -136,7 +143,13 @@ impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
         Ok(subscription)
     }
 
-    fn subscribe_in_dialog(&mut self, request: &Subscribe<'_>, package: &Package, params: &[u8], expires: Seconds) -> Outcome {
+    fn subscribe_in_dialog(
+        &mut self,
+        request: &Subscribe<'_>,
+        package: &Package,
+        params: &[u8],
+        expires: Seconds,
+    ) -> Outcome {
         let known = self.subscriptions.find(request.dialog)?.ok_or(Refusal::NoSubscription)?;
         let same_id = known.event_id() == crate::subscription::event_id(params);
         if known.package != package.id || !same_id {
@@ -145,11 +158,8 @@ impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
         }
         self.host.check_request(package.id, false)?;
         let resource = Resource { uri: &known.presentity, package: package.id };
-        let renewal = Renewal {
-            remote_cseq: request.cseq,
-            expires: self.host.now().unix + expires,
-            contact: request.contact,
-        };
+        let renewal =
+            Renewal { remote_cseq: request.cseq, expires: self.host.now().unix + expires, contact: request.contact };
         let ends = expires == Seconds(0);
         let token = match if ends {
             self.subscriptions.close(request.dialog, &renewal)
@@ -189,7 +199,11 @@ impl<H: Host, S: Subscriptions, P: Publications> Server<'_, H, S, P> {
 /// The Event parameters that belong to the subscription, not to the package's name, as they are echoed.
 fn own_params(package: &Package, params: &[crate::event::Param<'_>]) -> Vec<u8> {
     let of_package = |name: &[u8]| {
-        package.name.split(|&b| b == b';').skip(1).any(|p| p.split(|&b| b == b'=').next().is_some_and(|n| n.eq_ignore_ascii_case(name)))
+        package
+            .name
+            .split(|&b| b == b';')
+            .skip(1)
+            .any(|p| p.split(|&b| b == b'=').next().is_some_and(|n| n.eq_ignore_ascii_case(name)))
     };
     let mut text = Vec::new();
     for param in params.iter().filter(|p| !of_package(p.name)) {

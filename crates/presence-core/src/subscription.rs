@@ -118,7 +118,11 @@ impl<B: AsRef<[u8]>> Texts<B> {
 
     /// The dialog's identity.
     pub fn dialog(&self) -> DialogId<'_> {
-        DialogId { call_id: self.get(Field::CallId), to_tag: self.get(Field::ToTag), from_tag: self.get(Field::FromTag) }
+        DialogId {
+            call_id: self.get(Field::CallId),
+            to_tag: self.get(Field::ToTag),
+            from_tag: self.get(Field::FromTag),
+        }
     }
 }
 
@@ -183,7 +187,8 @@ mod tests {
 
     #[test]
     fn texts_come_back_as_packed_and_change_one_by_one() {
-        let texts = Texts::pack(&[(Field::CallId, b"c"), (Field::ToUser, b"alice"), (Field::UserAgent, b"ua")]).expect("packs");
+        let texts =
+            Texts::pack(&[(Field::CallId, b"c"), (Field::ToUser, b"alice"), (Field::UserAgent, b"ua")]).expect("packs");
         assert_eq!(texts.get(Field::ToUser), b"alice");
         assert_eq!(texts.get(Field::CallId), b"c");
         assert_eq!(texts.get(Field::UserAgent), b"ua");

@@ -7,6 +7,8 @@ use presence_core::config::{Config, PublMode, SubsMode};
 use presence_core::host::Sent;
 use presence_core::refusal::Refusal;
 use presence_core::status::Status;
+use presence_core::store::RowState;
+use presence_core::subscription::{Field, Subscription};
 use std::collections::HashMap;
 
 /// Small numbers from a seed.
@@ -37,9 +39,11 @@ struct Model {
     seen: HashMap<String, Seen>,
     flying: Vec<Notified>,
     calls: u64,
+    rows: Rows,
 }
 
 const PRESENTITIES: u64 = 3;
+const MODES: [SubsMode; 4] = [SubsMode::Memory, SubsMode::WriteThrough, SubsMode::WriteBack, SubsMode::Database];
 
 impl Model {
     fn new(seed: u64, config: Config) -> Self {
@@ -52,6 +56,7 @@ impl Model {
             seen: HashMap::new(),
             flying: Vec::new(),
             calls: 0,
+            rows: Rows::new(),
         }
     }
 
@@ -82,18 +87,22 @@ impl Model {
                 let seconds = self.dice.roll(4) as u32;
                 self.world.wait(seconds);
                 self.world.run(|s| s.go_on_with_overdue(10));
+                self.world.run(|s| s.tell_postponed(10));
             }
-            94..96 => {
+            94 => {
                 self.world.host.sends = vec![Sent::Failed];
+            }
+            95 => {
+                let fails = self.dice.roll(3) == 0;
+                self.world.table.fails.set(fails);
+                flush(&self.world, &mut self.rows, fails);
             }
             96 => {
                 let seconds = self.dice.roll(200) as u32;
                 self.world.wait(seconds);
                 while self.world.run(|s| s.expire_subscriptions()) {}
             }
-            _ => {
-                while self.world.run(|s| s.expire_subscriptions()) {}
-            }
+            _ => while self.world.run(|s| s.expire_subscriptions()) {},
         }
         self.look();
     }
@@ -161,6 +170,7 @@ impl Model {
     /// Answers everything with 200 until nothing flies any more.
     fn settle(&mut self) {
         self.world.host.sends.clear();
+        self.world.table.fails.set(false);
         for _ in 0..50 {
             for n in std::mem::take(&mut self.flying) {
                 self.world.answer(&n, 200);
@@ -168,12 +178,33 @@ impl Model {
             }
             self.world.wait(40);
             self.world.run(|s| s.go_on_with_overdue(1000));
+            self.world.run(|s| s.tell_postponed(1000));
             self.look();
             if self.flying.is_empty() {
                 break;
             }
         }
         assert!(self.flying.is_empty(), "it comes to rest");
+    }
+
+    /// After a flush the table has what memory has.
+    fn the_table_agrees(&mut self) {
+        if self.world.host.config.subs != SubsMode::WriteBack {
+            return;
+        }
+        flush(&self.world, &mut self.rows, false);
+        let now = self.world.host.now.unix;
+        self.rows.retain(|_, row| row.expires >= now);
+        for p in &self.phones {
+            let Some(known) = self.world.find(p) else { continue };
+            if known.expires >= now {
+                let row = self.rows.remove(p.call_id.as_bytes()).expect("a row for each subscription");
+                assert!(row.local_cseq >= known.local_cseq, "the row is ahead");
+                let same = Subscription { local_cseq: known.local_cseq, version: known.version, ..row.clone() };
+                assert_eq!(same, known);
+                self.rows.insert(p.call_id.clone().into_bytes(), row);
+            }
+        }
     }
 
     /// Those who still watch know the last state.
@@ -183,19 +214,29 @@ impl Model {
             if p.event != "presence" || self.seen.get(&p.call_id).is_none_or(|s| s.terminated) {
                 continue;
             }
-            let alive = self.world.run(|s| {
-                let tag = format!("t-{}", p.call_id);
-                let dialog = presence_core::dialog::DialogId {
-                    call_id: p.call_id.as_bytes(),
-                    to_tag: tag.as_bytes(),
-                    from_tag: b"f",
-                };
-                let now = s.host.now.unix;
-                let found = presence_core::host::Subscriptions::find(s.subscriptions, dialog).expect("memory");
-                found.is_some_and(|s| s.expires >= now)
-            });
-            if alive {
+            let now = self.world.host.now.unix;
+            if self.world.find(p).is_some_and(|s| s.expires >= now) {
                 assert_eq!(self.seen[&p.call_id].body, self.states[which].1, "{} knows the last state", p.call_id);
+            }
+        }
+    }
+}
+
+/// What the table of a write-back server has: rows by dialog.
+type Rows = HashMap<Vec<u8>, Subscription>;
+
+/// Writes what is behind, as the flush does; sometimes it fails.
+fn flush(world: &World, rows: &mut Rows, fails: bool) {
+    for shard in 0..world.store.shard_count() {
+        let mut batch = Vec::new();
+        world.store.take_rows(shard, 1000, true, None, &mut batch).expect("whole");
+        for row in batch {
+            let call = row.subscription.text(Field::CallId).to_vec();
+            match row.state {
+                _ if fails && row.state != RowState::Gone => world.store.give_back_row(&row),
+                RowState::Missing => assert!(rows.insert(call, row.subscription).is_none(), "no row is inserted twice"),
+                RowState::Behind => assert!(rows.insert(call, row.subscription).is_some(), "what is updated is there"),
+                RowState::Gone => assert!(rows.remove(&call).is_some(), "what is deleted is there"),
             }
         }
     }
@@ -209,7 +250,7 @@ fn config(subs: SubsMode) -> Config {
 fn whatever_the_order_nothing_goes_back_and_the_last_state_arrives() {
     let mut steps = 0;
     for seed in 0..200 {
-        let mode = if seed % 2 == 0 { SubsMode::Memory } else { SubsMode::WriteBack };
+        let mode = MODES[seed as usize % MODES.len()];
         let mut model = Model::new(seed, config(mode));
         for step in 0..300 {
             model.step();
@@ -220,46 +261,55 @@ fn whatever_the_order_nothing_goes_back_and_the_last_state_arrives() {
         }
         model.settle();
         model.everybody_knows();
+        model.the_table_agrees();
         let census = model.world.store.check().unwrap_or_else(|e| panic!("seed {seed}: {e}"));
-        assert_eq!((census.leaving, census.queued), (0, 0), "seed {seed}: nothing is stuck");
+        let busy = (census.leaving, census.guests, census.queued);
+        assert_eq!(busy, (0, 0, 0), "seed {seed}: nothing is stuck");
         // Everything goes, and so does all memory but the slabs and tables, which stay for the next.
         model.world.wait(10_000_000);
         while model.world.run(|s| s.expire_subscriptions()) {}
         while model.world.run(|s| s.expire_publications()) {}
         model.look();
         model.settle();
+        flush(&model.world, &mut model.rows, false);
         let census = model.world.store.check().expect("whole");
         assert_eq!((census.subscriptions, census.leaving, census.resources, census.publications), (0, 0, 0, 0));
+        assert_eq!(model.world.subscriptions(), 0);
     }
     println!("{steps} steps in 200 runs");
 }
 
+/// A run of some steps in which one allocation fails. How many there were, and how many failed.
+fn run_short_of_memory(mode: SubsMode, fails: Option<u64>) -> (u64, u64) {
+    let mut model = Model::new(11, config(mode));
+    let start = model.world.heap.made.get();
+    model.world.heap.fails.set(fails.map(|k| start + 1 + k));
+    for _ in 0..200 {
+        model.step();
+        model.world.store.check().unwrap_or_else(|e| panic!("{mode:?}, allocation {fails:?}: {e}"));
+    }
+    model.settle();
+    model.world.wait(10_000_000);
+    while model.world.run(|s| s.expire_subscriptions()) {}
+    while model.world.run(|s| s.expire_publications()) {}
+    model.look();
+    model.settle();
+    let census = model.world.store.check().expect("whole");
+    let left = (census.subscriptions, census.guests, census.leaving, census.resources);
+    assert_eq!(left, (0, 0, 0, 0), "{mode:?}, allocation {fails:?}");
+    let heap = model.world.heap.clone();
+    drop(model);
+    assert_eq!(heap.blocks.get(), 0, "{mode:?}, allocation {fails:?}: nothing is lost");
+    (heap.made.get() - start, heap.failed.get())
+}
+
 #[test]
 fn every_allocation_may_fail_in_turn_and_the_tables_stay_whole() {
-    let run = |fails: Option<u64>| {
-        let mut model = Model::new(11, config(SubsMode::Memory));
-        let start = model.world.heap.made.get();
-        model.world.heap.fails.set(fails.map(|k| start + 1 + k));
-        for _ in 0..300 {
-            model.step();
-            model.world.store.check().unwrap_or_else(|e| panic!("allocation {fails:?}: {e}"));
-        }
-        model.settle();
-        model.world.wait(10_000_000);
-        while model.world.run(|s| s.expire_subscriptions()) {}
-        while model.world.run(|s| s.expire_publications()) {}
-        model.look();
-        model.settle();
-        let census = model.world.store.check().expect("whole");
-        assert_eq!((census.subscriptions, census.leaving, census.resources), (0, 0, 0), "allocation {fails:?}");
-        let heap = model.world.heap.clone();
-        drop(model);
-        assert_eq!(heap.blocks.get(), 0, "allocation {fails:?}: nothing is lost");
-        (heap.made.get() - start, heap.failed.get())
-    };
-    let (all, _) = run(None);
-    assert!(all > 300, "{all} allocations");
-    let failed: u64 = (0..all).map(|k| run(Some(k)).1).sum();
-    println!("{failed} of {all} allocations failed, each in a run of its own");
-    assert_eq!(failed, all);
+    for mode in [SubsMode::Memory, SubsMode::Database] {
+        let (all, _) = run_short_of_memory(mode, None);
+        assert!(all > 200, "{all} allocations");
+        let failed: u64 = (0..all).map(|k| run_short_of_memory(mode, Some(k)).1).sum();
+        println!("{mode:?}: {failed} of {all} allocations failed, each in a run of its own");
+        assert_eq!(failed, all);
+    }
 }

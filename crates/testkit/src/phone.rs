@@ -113,7 +113,18 @@ impl Phone {
     /// Builds a request. `to_tag` empty: outside of a dialog.
     #[must_use]
     #[allow(clippy::too_many_arguments)]
-    pub fn request(&self, method: &str, uri: &str, from: &str, to: &str, tags: (&str, &str), call_id: &str, cseq: u32, headers: &[String], body: &str) -> String {
+    pub fn request(
+        &self,
+        method: &str,
+        uri: &str,
+        from: &str,
+        to: &str,
+        tags: (&str, &str),
+        call_id: &str,
+        cseq: u32,
+        headers: &[String],
+        body: &str,
+    ) -> String {
         let (from_tag, to_tag) = tags;
         let mut text = format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bK{}\r\nMax-Forwards: 70\r\nFrom: <{from}>;tag={from_tag}\r\n",
@@ -213,14 +224,29 @@ impl Phone {
     }
 
     /// Publishes a document for another presentity.
-    pub fn publish_for(&mut self, user: &str, event: &str, etag: Option<&str>, expires: Option<u32>, body: &str) -> Message {
+    pub fn publish_for(
+        &mut self,
+        user: &str,
+        event: &str,
+        etag: Option<&str>,
+        expires: Option<u32>,
+        body: &str,
+    ) -> Message {
         let request = self.publish_request(user, event, etag, expires, body, &[]);
         self.ask(&request)
     }
 
     /// The text of a PUBLISH.
     #[must_use]
-    pub fn publish_request(&self, user: &str, event: &str, etag: Option<&str>, expires: Option<u32>, body: &str, more: &[String]) -> String {
+    pub fn publish_request(
+        &self,
+        user: &str,
+        event: &str,
+        etag: Option<&str>,
+        expires: Option<u32>,
+        body: &str,
+        more: &[String],
+    ) -> String {
         let mut headers = vec![format!("Event: {event}")];
         headers.extend(expires.map(|e| format!("Expires: {e}")));
         headers.extend(etag.map(|e| format!("SIP-If-Match: {e}")));
@@ -263,7 +289,17 @@ impl Phone {
         headers.extend_from_slice(more);
         let uri = format!("sip:{}@test.local", dialog.presentity);
         let from = format!("sip:{}@test.local", self.user);
-        self.request("SUBSCRIBE", &uri, &from, &uri, (&dialog.from_tag, &dialog.to_tag), &dialog.call_id, dialog.cseq, &headers, "")
+        self.request(
+            "SUBSCRIBE",
+            &uri,
+            &from,
+            &uri,
+            (&dialog.from_tag, &dialog.to_tag),
+            &dialog.call_id,
+            dialog.cseq,
+            &headers,
+            "",
+        )
     }
 }
 

@@ -14,6 +14,8 @@ use lock_api::RawMutex;
 pub struct Census {
     /// Open subscriptions.
     pub subscriptions: u64,
+    /// NOTIFYs of subscriptions that are kept elsewhere.
+    pub guests: u64,
     /// Subscriptions that wait for the end of their last NOTIFY.
     pub leaving: u64,
     /// Subscriptions whose row is still to be deleted.
@@ -60,7 +62,7 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
                 }
             }
         }
-        if census.skipped == 0 && census.dialogs != census.subscriptions {
+        if census.skipped == 0 && census.dialogs != census.subscriptions + census.guests {
             return Err("the dialog index and the subscriptions differ");
         }
         Ok(census)
@@ -69,6 +71,7 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
 
 fn add(to: &mut Census, from: &Census) {
     to.subscriptions += from.subscriptions;
+    to.guests += from.guests;
     to.leaving += from.leaving;
     to.gone += from.gone;
     to.queued += from.queued;
@@ -83,6 +86,7 @@ fn check_shard<A: Allocator + Clone>(shard: &Shard<A>) -> Result<Census, &'stati
         match shard.slots.at(index).stage {
             Stage::Vacant => {}
             Stage::Open => census.subscriptions += 1,
+            Stage::Guest => census.guests += 1,
             Stage::Last(_) => census.leaving += 1,
             Stage::Gone => census.gone += 1,
         }
@@ -106,13 +110,14 @@ fn check_shard<A: Allocator + Clone>(shard: &Shard<A>) -> Result<Census, &'stati
             return Err("an idle resource was kept");
         }
     }
-    if listed != census.subscriptions || users != census.subscriptions + census.leaving + census.gone {
+    let slots = census.subscriptions + census.guests + census.leaving + census.gone;
+    if listed != census.subscriptions || users != slots {
         return Err("resources and subscriptions differ");
     }
     if placed != u64::from(shard.shelf.live()) || u64::from(shard.resources.live()) != census.resources {
         return Err("a record was lost");
     }
-    if u64::from(shard.slots.live()) != census.subscriptions + census.leaving + census.gone {
+    if u64::from(shard.slots.live()) != slots {
         return Err("a slot was lost");
     }
     if u64::from(shard.timers.check(&shard.slots)?) != census.subscriptions {
@@ -123,6 +128,7 @@ fn check_shard<A: Allocator + Clone>(shard: &Shard<A>) -> Result<Census, &'stati
     }
     census.publications = placed;
     census.queued = length::<Queue, _, _>(&shard.slots, shard.queue)?;
+    length::<super::records::Late, _, _>(&shard.resources, shard.late)?;
     census.rows_behind = length::<Dirty, _, _>(&shard.slots, shard.dirty)?;
     Ok(census)
 }

@@ -12,6 +12,9 @@ pub struct Dialogs<A: Allocator> {
     pub index: Index<u64, A>,
 }
 
+/// What is left over of a table that was offered, and the outcome or the capacity that is missing.
+pub type Inserted<T, A> = (Option<Table<u64, A>>, Result<T, usize>);
+
 /// How many places one hash may have: more than one only if hashes collide.
 pub const CANDIDATES: usize = 4;
 
@@ -22,13 +25,24 @@ impl<A: Allocator + Clone> Dialogs<A> {
     }
 
     /// Puts a dialog in, or says which capacity is missing. Takes a bigger table; returns what is left over.
-    pub fn insert(&mut self, hash: u64, place: u64, table: Option<Table<u64, A>>) -> (Option<Table<u64, A>>, Result<(), usize>) {
+    pub fn insert(&mut self, hash: u64, place: u64, table: Option<Table<u64, A>>) -> Inserted<(), A> {
         let left_over = table.map(|t| self.index.take_in(t));
         match self.index.lack() {
             Some(room) => (left_over, Err(room)),
             None => {
                 self.index.insert(hash, place);
                 (left_over, Ok(()))
+            }
+        }
+    }
+
+    /// As [`Self::insert`], unless the hash has a place already, which is returned then.
+    pub fn insert_once(&mut self, hash: u64, place: u64, table: Option<Table<u64, A>>) -> Inserted<Option<u64>, A> {
+        match self.index.find(hash, |_| true) {
+            Some(other) => (table, Ok(Some(other))),
+            None => {
+                let (left_over, outcome) = self.insert(hash, place, table);
+                (left_over, outcome.map(|()| None))
             }
         }
     }

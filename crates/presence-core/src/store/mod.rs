@@ -8,6 +8,7 @@ mod chain;
 pub mod check;
 mod dialogs;
 mod index;
+mod ledger;
 mod publications;
 mod records;
 mod rows;
@@ -16,6 +17,7 @@ mod slab;
 mod subscriptions;
 mod wheel;
 
+pub use ledger::{Ledger, Rows, Swap, TableBook};
 pub use publications::Shelf;
 pub use rows::{Row, RowState};
 pub use subscriptions::{Book, Journal, RESERVE};

@@ -77,7 +77,12 @@ fn take_off<A: Allocator + Clone>(shard: &mut Shard<A>, index: u32, in_wheel: bo
 
 impl<A: Allocator + Clone, R: RawMutex> Shelf<'_, A, R> {
     /// Runs something on the publication with this tag, under its lock.
-    fn with<X>(&self, resource: Resource<'_>, etag: &[u8], run: impl FnOnce(&mut Shard<A>, u32) -> X) -> Result<Option<X>, Exhausted> {
+    fn with<X>(
+        &self,
+        resource: Resource<'_>,
+        etag: &[u8],
+        run: impl FnOnce(&mut Shard<A>, u32) -> X,
+    ) -> Result<Option<X>, Exhausted> {
         let key = self.store.key(resource);
         self.store.shard(self.store.shard_of(key.hash))?.with(|shard| {
             let number = shard.find(key)?;
@@ -102,7 +107,13 @@ impl<A: Allocator + Clone, R: RawMutex> Shelf<'_, A, R> {
 }
 
 impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
-    fn insert(&mut self, resource: Resource<'_>, publication: &Publication, replace: bool, dialog: &[u8]) -> Result<(), Refusal> {
+    fn insert(
+        &mut self,
+        resource: Resource<'_>,
+        publication: &Publication,
+        replace: bool,
+        dialog: &[u8],
+    ) -> Result<(), Refusal> {
         let key = self.store.key(resource);
         let number = self.store.shard_of(key.hash);
         let texts = pack([&publication.etag, &publication.sender, &publication.row_id]);

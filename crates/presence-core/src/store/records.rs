@@ -17,6 +17,8 @@ pub enum Stage {
     Vacant,
     /// It is in both indexes.
     Open,
+    /// Its place is in the database; here is only the NOTIFY that is owed or under way, in the dialog index.
+    Guest,
     /// It is over; one last NOTIFY is due or under way. `true`: with the state.
     Last(bool),
     /// It is over; its row in the database still has to be deleted.
@@ -28,7 +30,7 @@ pub enum Stage {
 pub enum Flight {
     /// None.
     None,
-    /// Somebody is about to send one: others leave it to them.
+    /// Somebody is about to send one after a reply: others leave it to them.
     Held,
     /// One was handed to the host.
     Up,
@@ -146,6 +148,10 @@ pub struct Resource<A: Allocator> {
     /// Until when the document also holds for new watchers; 0: it does not.
     pub body_until: u32,
     pub package: PackageId,
+    /// Its last change could not be told: since when, on the steady clock.
+    pub late_since: u64,
+    pub late: Links,
+    pub is_late: bool,
 }
 
 impl<A: Allocator> Record for Resource<A> {
@@ -164,6 +170,9 @@ impl<A: Allocator> Record for Resource<A> {
             body_version: 0,
             body_until: 0,
             package: PackageId(0),
+            late_since: 0,
+            late: Links::NONE,
+            is_late: false,
         }
     }
 }
@@ -171,7 +180,7 @@ impl<A: Allocator> Record for Resource<A> {
 impl<A: Allocator> Resource<A> {
     /// Whether nothing needs it any more.
     pub fn is_idle(&self) -> bool {
-        self.users == 0 && self.publication_count == 0 && self.indexed == 0
+        self.users == 0 && self.publication_count == 0 && self.indexed == 0 && !self.is_late
     }
 }
 
@@ -234,6 +243,7 @@ chains! {
     Timer: Slot.timer, "Subscriptions by the second at which they run out.";
     Queue: Slot.queue, "Dialogs with a NOTIFY under way and another one to follow, or held; the oldest first.";
     Dirty: Slot.dirty, "Subscriptions whose row is behind.";
+    Late: Resource.late, "Resources whose last change could not be told.";
     Place: Shelved.place, "The publications of a resource, in the order in which they came.";
     ShelfTimer: Shelved.timer, "Publications by the second at which they run out.";
 }

@@ -36,7 +36,14 @@ pub struct Row {
 impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
     /// Takes up to `budget` rows that are behind out of one shard; they count as written from here on. `patience`:
     /// how many milliseconds to wait for the lock. `ahead`: whether the server goes on (and a crash may follow).
-    pub fn take_rows(&self, shard: usize, budget: usize, ahead: bool, patience: Option<u32>, out: &mut Vec<Row>) -> Result<bool, Exhausted> {
+    pub fn take_rows(
+        &self,
+        shard: usize,
+        budget: usize,
+        ahead: bool,
+        patience: Option<u32>,
+        out: &mut Vec<Row>,
+    ) -> Result<bool, Exhausted> {
         out.reserve(budget);
         let mut trash: Trash<A> = Vec::with_capacity(3 * budget);
         let part = self.shard(shard)?;
@@ -92,4 +99,3 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
         });
     }
 }
-

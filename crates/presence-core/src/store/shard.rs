@@ -3,15 +3,16 @@
 
 use super::chain::{Ends, push, unlink};
 use super::index::{Index, Table};
-use super::records::{Block, Dirty, Flight, Queue, Resource, Shelved, ShelfTimer, Slot, Stage, Stored, Timer, Watch};
+use super::records::{Block, Dirty, Flight, Queue, Resource, ShelfTimer, Shelved, Slot, Stage, Stored, Timer, Watch};
 use super::slab::{self, NIL, Slab, Supply};
 use super::wheel::Wheel;
+use crate::config::Config;
 use crate::host::{Content, Notice, Token, Version};
 use crate::package::PackageId;
 use crate::refusal::Exhausted;
 use crate::status::Status;
 use crate::subscription::{Field, Subscription, Texts};
-use crate::time::{Millis, Now, Timestamp};
+use crate::time::{Now, Timestamp};
 use crate::uri::UriMatch;
 use crate::winfo::Extent;
 use allocator_api2::alloc::Allocator;
@@ -30,6 +31,7 @@ pub struct Shard<A: Allocator> {
     pub shelf_timers: Wheel<ShelfTimer, A>,
     pub queue: Ends,
     pub dirty: Ends,
+    pub late: Ends,
     pub match_uris: UriMatch,
 }
 
@@ -96,6 +98,7 @@ impl<A: Allocator + Clone> Shard<A> {
             shelf_timers: Wheel::new(now, alloc)?,
             queue: Ends::EMPTY,
             dirty: Ends::EMPTY,
+            late: Ends::EMPTY,
             match_uris,
         })
     }
@@ -171,14 +174,14 @@ impl<A: Allocator + Clone> Shard<A> {
             .filter(|s| s.stage != Stage::Vacant && s.generation == generation)
     }
 
-    /// Puts a subscription in, with a NOTIFY held for it. Only where nothing is missing. `listed`: it goes on.
+    /// Puts a subscription in, with a NOTIFY held for it. Only where nothing is missing.
     pub fn enter(
         &mut self,
         resource: u32,
         subscription: &Subscription,
         text: &mut Block<A>,
         dialog: u64,
-        listed: bool,
+        stage: Stage,
         now: Now,
     ) -> Option<u32> {
         let index = self.slots.take()?;
@@ -192,13 +195,14 @@ impl<A: Allocator + Clone> Shard<A> {
             generation,
             flight_number,
             resource,
-            seen: version,
-            expires: if listed { subscription.expires.0 } else { 0 },
+            // A guest is due only if it is told of something newer than it will have been.
+            seen: if stage == Stage::Guest { 0 } else { version },
+            expires: if matches!(stage, Stage::Last(_)) { 0 } else { subscription.expires.0 },
             remote_cseq: subscription.remote_cseq,
             local_cseq: subscription.local_cseq,
             version: subscription.version,
             branch_flags: subscription.branch_flags,
-            stage: if listed { Stage::Open } else { Stage::Last(true) },
+            stage,
             flight: Flight::Held,
             status: subscription.status,
             owed: true,
@@ -206,7 +210,7 @@ impl<A: Allocator + Clone> Shard<A> {
         };
         self.enqueue(index);
         self.resources.at_mut(resource).users += 1;
-        if listed {
+        if stage == Stage::Open {
             let list = self.timers.add(&mut self.slots, index);
             self.slots.at_mut(index).timer_list = list;
             let resource = self.resources.at_mut(resource);
@@ -273,11 +277,11 @@ impl<A: Allocator + Clone> Shard<A> {
     pub fn pop_expired(&mut self, now: u32, budget: usize, out: &mut std::vec::Vec<u32>) -> bool {
         let start = out.len();
         let more = self.timers.turn(&mut self.slots, now, budget, remember, out);
-        for i in start..out.len() {
-            self.end(out[i], Stage::Last(false), false);
+        for &index in &out[start..] {
+            self.end(index, Stage::Last(false), false);
             // Rows that have expired are deleted all together.
-            self.slots.at_mut(out[i]).has_row = false;
-            self.owe(out[i]);
+            self.slots.at_mut(index).has_row = false;
+            self.owe(index);
         }
         more
     }
@@ -330,7 +334,9 @@ impl<A: Allocator + Clone> Shard<A> {
         match slot.stage {
             Stage::Open if slot.expires <= now.unix.0 => false,
             Stage::Open => slot.owed || slot.told < slot.seen && self.is_told_changes(index),
-            _ => slot.owed,
+            Stage::Guest => slot.owed || slot.told < slot.seen,
+            Stage::Last(_) => slot.owed,
+            Stage::Gone | Stage::Vacant => false,
         }
     }
 
@@ -340,7 +346,14 @@ impl<A: Allocator + Clone> Shard<A> {
     }
 
     /// Takes CSeq, document version and state version in one step: from here on a NOTIFY is under way.
-    pub fn take_off(&mut self, index: u32, version: Version, winfo: bool, now: Now, token: impl Fn(&Slot<A>) -> Token) -> Notice {
+    pub fn take_off(
+        &mut self,
+        index: u32,
+        version: Version,
+        winfo: bool,
+        now: Now,
+        token: impl Fn(&Slot<A>) -> Token,
+    ) -> Notice {
         let sees = self.sees_state(index);
         let slot = self.slots.at_mut(index);
         let partial = slot.told > 0 && slot.told.wrapping_add(1) == version.0 && !slot.owed;
@@ -414,6 +427,33 @@ impl<A: Allocator + Clone> Shard<A> {
         }
     }
 
+    /// Looks at a dialog in the queue; it goes to the end, or out.
+    pub fn overtake(&mut self, index: u32, config: &Config, now: Now) -> Fate {
+        self.dequeue(index);
+        let slot = self.slots.at_mut(index);
+        let waited = now.steady.0.saturating_sub(slot.since);
+        let due = match slot.stage {
+            Stage::Guest => slot.owed || slot.told < slot.seen,
+            Stage::Last(_) => slot.owed,
+            _ => true,
+        };
+        let base =
+            if slot.flight == Flight::Up { config.notify_hold } else { config.notify_hold.min(config.keep_back) };
+        let patience = if due { hold(base, slot.overtaken) } else { LOST };
+        if waited < patience {
+            self.enqueue(index);
+            return Fate::Waits;
+        }
+        slot.flight = Flight::None;
+        slot.overtaken = slot.overtaken.saturating_add(1);
+        slot.since = now.steady.0;
+        if self.is_due(index, now) {
+            self.enqueue(index);
+            return Fate::Due;
+        }
+        if self.slots.at(index).stage == Stage::Open { Fate::Rests } else { Fate::Over }
+    }
+
     /// Takes it out.
     pub fn dequeue(&mut self, index: u32) {
         if core::mem::take(&mut self.slots.at_mut(index).queued) {
@@ -442,9 +482,23 @@ impl<A: Allocator + Clone> Shard<A> {
     }
 }
 
-/// How long a NOTIFY without an answer keeps the next one back: doubled each time.
-#[must_use]
-pub fn hold(base: u64, overtaken: u8) -> Millis {
-    Millis(base << overtaken.min(4))
+/// What becomes of a dialog in the queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It waits on.
+    Waits,
+    /// Its next NOTIFY is due.
+    Due,
+    /// Nothing is due: it is told of the next change.
+    Rests,
+    /// Nothing is due, and nothing will be: the slot goes.
+    Over,
 }
 
+/// The end of a dialog's last NOTIFY is given up when it was not told for so long: 64 times T1, twice.
+const LOST: u64 = 64_000;
+
+/// How long a NOTIFY without an answer keeps the next one back: doubled each time.
+fn hold(base: u64, overtaken: u8) -> u64 {
+    base << overtaken.min(4)
+}

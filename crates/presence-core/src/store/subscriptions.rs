@@ -1,8 +1,10 @@
 //! The book of subscriptions over the store.
 
-use super::dialogs::CANDIDATES;
-use super::records::{Block, Flight, Stage, Stored};
-use super::shard::{Shard, Trash, Wants, hold};
+use super::chain::{push, unlink};
+use super::dialogs::{CANDIDATES, Dialogs};
+use super::index::{Index, Table};
+use super::records::{Block, Flight, Late, Stage, Stored};
+use super::shard::{Fate, Shard, Trash, Wants};
 use super::slab::NIL;
 use super::{Handle, Store};
 use crate::config::{Config, SubsMode};
@@ -10,7 +12,7 @@ use crate::dialog::DialogId;
 use crate::host::{
     Authorisation, Due, Landing, Notice, Rejected, Renewal, Request, Resource, Subscriptions, Token, Version,
 };
-use crate::package::Package;
+use crate::package::{Package, PackageId};
 use crate::refusal::{Exhausted, Fault, Refusal};
 use crate::status::Status;
 use crate::subscription::{Field, Subscription};
@@ -22,8 +24,10 @@ use std::rc::Rc;
 
 /// Visits of one lock.
 const BUDGET: usize = 64;
-/// The last NOTIFY of a dialog is given up when its end was not told for so long: 64 times T1, twice.
-const LOST: u64 = 64_000;
+/// Visits of the queue in one tick, in [`BUDGET`]s for each shard.
+const ROUNDS: usize = 16;
+/// After how many milliseconds a change is told again that could not be told.
+const LATER: u64 = 1000;
 /// How often a NOTIFY that cannot be sent is tried again.
 const ATTEMPTS: u8 = 5;
 /// How many NOTIFYs a row in the database is ahead: after a crash a dialog goes on above what it can have used.
@@ -65,31 +69,31 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
         self.config.subs == SubsMode::WriteBack
     }
 
-    /// The open subscription of a dialog.
-    fn handle_of(&self, dialog: DialogId<'_>) -> Option<Handle> {
+    /// The slot in the dialog index, if it is at this stage.
+    pub(super) fn handle_of(&self, dialog: DialogId<'_>, stage: Stage) -> Option<Handle> {
         let hash = self.store.dialog_hash(dialog);
         let (places, count) = self.store.dialogs(hash).with(|d| d.places(hash)).ok()?;
         debug_assert!(count <= CANDIDATES);
         places[..count].iter().map(|place| Handle::of(Token(*place))).find(|handle| {
-            self.with_open(*handle, |shard, index| shard.texts(index).dialog() == dialog) == Some(true)
+            self.with_live(*handle, |shard, index| {
+                shard.slots.at(index).stage == stage && shard.texts(index).dialog() == dialog
+            }) == Some(true)
         })
     }
 
     /// Runs something on an open subscription, under its lock.
     fn with_open<X>(&self, handle: Handle, run: impl FnOnce(&mut Shard<A>, u32) -> X) -> Option<X> {
-        self.with_live(handle, |shard, index| {
-            (shard.slots.at(index).stage == Stage::Open).then(|| run(shard, index))
-        })?
+        self.with_live(handle, |shard, index| (shard.slots.at(index).stage == Stage::Open).then(|| run(shard, index)))?
     }
 
-    /// Runs something on a subscription that is open or has its last NOTIFY left, under its lock.
-    fn with_live<X>(&self, handle: Handle, run: impl FnOnce(&mut Shard<A>, u32) -> X) -> Option<X> {
+    /// Runs something on a slot that is in use, under its lock.
+    pub(super) fn with_live<X>(&self, handle: Handle, run: impl FnOnce(&mut Shard<A>, u32) -> X) -> Option<X> {
         let part = self.store.shard(handle.shard).ok()?;
         part.with(|shard| shard.live(handle.slot, handle.generation).is_some().then(|| run(shard, handle.slot))).ok()?
     }
 
-    /// Enters a subscription. `listed`: it goes on.
-    fn enter(&self, subscription: &Subscription, listed: bool) -> Result<Handle, Exhausted> {
+    /// Enters a subscription; one that goes on also into the dialog index.
+    pub(super) fn enter(&self, subscription: &Subscription, stage: Stage) -> Result<Handle, Exhausted> {
         let resource = Resource { uri: &subscription.presentity, package: subscription.package };
         let key = self.store.key(resource);
         let shard = self.store.shard_of(key.hash);
@@ -100,16 +104,16 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
         let wants = Wants { slot: true, resource: true, shelf: false };
         let handle = self.store.insert_with(shard, wants, |part| {
             let resource = part.find_or_add(key, &mut uri)?;
-            let index = part.enter(resource, subscription, &mut text, dialog, listed, now)?;
+            let index = part.enter(resource, subscription, &mut text, dialog, stage, now)?;
             let slot = part.slots.at_mut(index);
             slot.reserved = slot.local_cseq.wrapping_add(RESERVE);
-            if listed && writes_back {
+            if stage == Stage::Open && writes_back {
                 slot.stored = Stored::Missing;
                 part.soil(index);
             }
             Some(Handle::of_slot(shard, index, part.slots.at(index)))
         })?;
-        if listed && self.index_dialog(dialog, handle).is_err() {
+        if stage == Stage::Open && self.index_dialog(dialog, handle).is_err() {
             self.remove(handle);
             return Err(Exhausted);
         }
@@ -118,7 +122,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
 
     /// Enters a subscription that the database has (at start): nothing is owed to it.
     pub fn load(&self, subscription: &Subscription) -> Result<(), Exhausted> {
-        let handle = self.enter(subscription, true)?;
+        let handle = self.enter(subscription, Stage::Open)?;
         let writes_back = self.writes_back();
         self.with_open(handle, |shard, index| {
             shard.clean(index);
@@ -134,22 +138,58 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
     }
 
     fn index_dialog(&self, hash: u64, handle: Handle) -> Result<(), Exhausted> {
+        self.index_with(hash, |dialogs, table| dialogs.insert(hash, handle.place(), table))
+    }
+
+    /// Puts something into the dialog index, with a bigger table if it takes one.
+    pub(super) fn index_with<X>(
+        &self,
+        hash: u64,
+        insert: impl Fn(&mut Dialogs<A>, Option<Table<u64, A>>) -> (Option<Table<u64, A>>, Result<X, usize>),
+    ) -> Result<X, Exhausted> {
         let part = self.store.dialogs(hash);
         let mut table = None;
         for _ in 0..64 {
-            let (left_over, outcome) = part.with(|d| d.insert(hash, handle.place(), table.take()))?;
+            let (left_over, outcome) = part.with(|d| insert(d, table.take()))?;
             drop(left_over);
             match outcome {
-                Ok(()) => return Ok(()),
-                Err(room) => table = Some(super::index::Index::make(room, &self.store.alloc)?),
+                Ok(done) => return Ok(done),
+                Err(room) => table = Some(Index::make(room, &self.store.alloc)?),
             }
         }
         Err(Exhausted)
     }
 
     /// Takes a dialog out of the index. False if another one was faster.
-    fn unindex_dialog(&self, hash: u64, handle: Handle) -> bool {
+    pub(super) fn unindex_dialog(&self, hash: u64, handle: Handle) -> bool {
         self.store.dialogs(hash).with(|d| d.index.remove(hash, handle.place())).unwrap_or(false)
+    }
+
+    /// Frees the slot of a subscription that is over, or of a guest, unless something is due or under way again.
+    pub(super) fn dismiss(&self, handle: Handle) {
+        let now = self.now;
+        let guest = self.with_live(handle, |shard, index| {
+            let slot = shard.slots.at(index);
+            if slot.flight == Flight::Up || shard.is_due(index, now) {
+                return None;
+            }
+            match (slot.stage, slot.dialog) {
+                (Stage::Guest, dialog) => {
+                    // Nobody finds it from here on.
+                    shard.slots.at_mut(index).stage = Stage::Last(false);
+                    Some(Some(dialog))
+                }
+                (Stage::Last(_), _) => Some(None),
+                _ => None,
+            }
+        });
+        let Some(dialog) = guest.flatten() else { return };
+        if let Some(hash) = dialog {
+            self.unindex_dialog(hash, handle);
+        }
+        let mut trash: Trash<A> = Vec::with_capacity(4);
+        self.with_live(handle, |shard, index| shard.free(index, &mut trash));
+        drop(trash);
     }
 
     /// Takes an open subscription away without a last NOTIFY.
@@ -255,7 +295,12 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
     }
 
     /// Changes the texts of a subscription. The new block is made before the lock is taken.
-    fn change_texts(&self, handle: Handle, changes: &[(Field, &[u8])], apply: impl FnOnce(&mut Shard<A>, u32)) -> Result<bool, Exhausted> {
+    fn change_texts(
+        &self,
+        handle: Handle,
+        changes: &[(Field, &[u8])],
+        apply: impl FnOnce(&mut Shard<A>, u32),
+    ) -> Result<bool, Exhausted> {
         let Some(texts) = self.with_open(handle, |shard, index| shard.copy(index).texts) else { return Ok(false) };
         let texts = texts.with(changes).map_err(|_| Exhausted)?;
         let mut block: Block<A> = Some(self.store.block(texts.block())?);
@@ -290,7 +335,7 @@ fn token_of<A: Allocator>(shard: usize) -> impl Fn(u32, &super::records::Slot<A>
 
 impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A, R, J> {
     fn find(&mut self, dialog: DialogId<'_>) -> Result<Option<Subscription>, Fault> {
-        let Some(handle) = self.handle_of(dialog) else { return Ok(None) };
+        let Some(handle) = self.handle_of(dialog, Stage::Open) else { return Ok(None) };
         Ok(self.with_open(handle, |shard, index| shard.copy(index)))
     }
 
@@ -299,7 +344,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
             self.forget_same_call(subscription);
         }
         self.journal.entered(subscription)?;
-        match self.enter(subscription, true) {
+        match self.enter(subscription, Stage::Open) {
             Ok(handle) => Ok(handle.token()),
             Err(exhausted) => {
                 let _ = self.journal.ended(subscription.texts.dialog());
@@ -309,11 +354,11 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
     }
 
     fn fetch(&mut self, subscription: &Subscription) -> Result<Token, Refusal> {
-        Ok(self.enter(subscription, false)?.token())
+        Ok(self.enter(subscription, Stage::Last(true))?.token())
     }
 
     fn renew(&mut self, dialog: DialogId<'_>, renewal: &Renewal<'_>) -> Result<Token, Rejected> {
-        let handle = self.handle_of(dialog).ok_or(Rejected::Unknown)?;
+        let handle = self.handle_of(dialog, Stage::Open).ok_or(Rejected::Unknown)?;
         let (offset, writes_back) = (self.config.cseq_offset, self.writes_back());
         let is_new = |last: u32| renewal.remote_cseq.saturating_add(offset) > last;
         let look = self
@@ -351,7 +396,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
     }
 
     fn close(&mut self, dialog: DialogId<'_>, renewal: &Renewal<'_>) -> Result<Token, Rejected> {
-        let handle = self.handle_of(dialog).ok_or(Rejected::Unknown)?;
+        let handle = self.handle_of(dialog, Stage::Open).ok_or(Rejected::Unknown)?;
         let offset = self.config.cseq_offset;
         let (is_new, other_contact) = self
             .with_open(handle, |shard, index| {
@@ -372,7 +417,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
     }
 
     fn forget(&mut self, dialog: DialogId<'_>) -> Result<bool, Fault> {
-        let Some(handle) = self.handle_of(dialog) else { return Ok(false) };
+        let Some(handle) = self.handle_of(dialog, Stage::Open) else { return Ok(false) };
         let Some(hash) = self.with_open(handle, |shard, index| shard.slots.at(index).dialog) else { return Ok(false) };
         if !self.unindex_dialog(hash, handle) {
             return Ok(false);
@@ -385,9 +430,10 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
 
     fn version(&mut self, resource: Resource<'_>) -> Version {
         let key = self.store.key(resource);
-        let version = self.store.shard(self.store.shard_of(key.hash)).and_then(|part| {
-            part.with(|shard| shard.find(key).map(|number| shard.resources.at(number).version))
-        });
+        let version = self
+            .store
+            .shard(self.store.shard_of(key.hash))
+            .and_then(|part| part.with(|shard| shard.find(key).map(|number| shard.resources.at(number).version)));
         Version(version.ok().flatten().unwrap_or(0))
     }
 
@@ -403,7 +449,51 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
         .map_err(|_| Fault::Storage)
     }
 
-    fn claim(&mut self, resource: Resource<'_>, version: Version, except: &[u8], out: &mut Vec<Notice>) -> Result<(), Fault> {
+    fn postpone(&mut self, resource: Resource<'_>) -> bool {
+        let key = self.store.key(resource);
+        let Ok(uri) = self.store.block(resource.uri) else { return false };
+        let (mut uri, now) = (Some(uri), self.now.steady.0);
+        let wants = Wants { slot: false, resource: true, shelf: false };
+        let kept = self.store.insert_with(self.store.shard_of(key.hash), wants, |shard| {
+            let found = shard.find_or_add(key, &mut uri)?;
+            let resource = shard.resources.at_mut(found);
+            resource.late_since = now;
+            if !core::mem::replace(&mut resource.is_late, true) {
+                push::<Late, _, _>(&mut shard.resources, &mut shard.late, found);
+            }
+            Some(())
+        });
+        kept.is_ok()
+    }
+
+    fn postponed(&mut self) -> Option<(Vec<u8>, PackageId)> {
+        let now = self.now.steady.0;
+        let mut trash: Trash<A> = Vec::with_capacity(4);
+        (0..self.store.shard_count()).find_map(|number| {
+            let late = self.store.shard(number).ok()?.with(|shard| {
+                let first = shard.late.first;
+                if first == NIL || now.saturating_sub(shard.resources.at(first).late_since) < LATER {
+                    return None;
+                }
+                unlink::<Late, _, _>(&mut shard.resources, &mut shard.late, first);
+                let resource = shard.resources.at_mut(first);
+                resource.is_late = false;
+                let named = (resource.uri.as_deref().unwrap_or_default().to_vec(), resource.package);
+                shard.let_go_if_idle(first, &mut trash);
+                Some(named)
+            });
+            trash.clear();
+            late.ok()?
+        })
+    }
+
+    fn claim(
+        &mut self,
+        resource: Resource<'_>,
+        version: Version,
+        except: &[u8],
+        out: &mut Vec<Notice>,
+    ) -> Result<(), Fault> {
         let (winfo, now) = (self.is_winfo(resource), self.now);
         let key = self.store.key(resource);
         let number = self.store.shard_of(key.hash);
@@ -421,9 +511,8 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
                 break;
             }
         }
-        for i in start..out.len() {
-            let notice = out[i].clone();
-            self.extend_reserve(&notice);
+        for notice in &out[start..] {
+            self.extend_reserve(notice);
         }
         Ok(())
     }
@@ -461,7 +550,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
 
     fn landed(&mut self, token: Token, landing: Landing) -> Result<bool, Fault> {
         let (handle, now) = (Handle::of(token), self.now);
-        let mut trash: Trash<A> = Vec::with_capacity(4);
+        let mut over = false;
         let due = self.with_live(handle, |shard, index| {
             let slot = shard.slots.at_mut(index);
             if slot.flight != Flight::Up || slot.flight_number != handle.flight {
@@ -479,16 +568,21 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
                 }
                 Landing::Failed | Landing::Dropped => {}
             }
-            shard.dequeue(index);
             if shard.is_due(index, now) {
+                // The caller sends it; should that fail, the timer does.
+                let slot = shard.slots.at_mut(index);
+                slot.flight = Flight::Held;
+                slot.since = now.steady.0;
+                shard.enqueue(index);
                 return true;
             }
-            if shard.slots.at(index).stage != Stage::Open {
-                shard.free(index, &mut trash);
-            }
+            shard.dequeue(index);
+            over = shard.slots.at(index).stage != Stage::Open;
             false
         });
-        drop(trash);
+        if over {
+            self.dismiss(handle);
+        }
         Ok(due.unwrap_or(false))
     }
 
@@ -548,41 +642,39 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
     }
 
     fn overdue(&mut self, budget: usize) -> Vec<Token> {
-        let (now, base) = (self.now, self.config.notify_hold);
-        let mut tokens = Vec::new();
-        let mut trash: Trash<A> = Vec::new();
+        let (now, config) = (self.now, self.config);
+        let (mut due, mut over) = (Vec::new(), Vec::new());
         for number in 0..self.store.shard_count() {
             let Ok(part) = self.store.shard(number) else { continue };
-            trash.reserve(2 * BUDGET);
-            let _ = part.with(|shard| {
-                let mut index = shard.queue.first;
-                for _ in 0..BUDGET {
-                    if index == NIL || tokens.len() == budget {
-                        break;
-                    }
-                    let next = shard.slots.at(index).queue.next;
-                    let slot = shard.slots.at_mut(index);
-                    let waited = now.steady.0.saturating_sub(slot.since);
-                    let lost = slot.stage != Stage::Open && slot.flight == Flight::Up && !slot.owed;
-                    if lost && waited >= LOST {
-                        shard.free(index, &mut trash);
-                    } else if !lost && waited >= hold(base, slot.overtaken).0 {
-                        slot.flight = Flight::None;
-                        slot.overtaken = slot.overtaken.saturating_add(1);
-                        slot.since = now.steady.0;
-                        if shard.is_due(index, now) {
-                            let slot = shard.slots.at(index);
-                            tokens.push(Handle::of_slot(number, index, slot).token());
-                        } else {
-                            shard.dequeue(index);
+            let mut first = NIL;
+            for _ in 0..ROUNDS {
+                due.reserve(BUDGET);
+                over.reserve(BUDGET);
+                let left = budget.saturating_sub(due.len()).min(BUDGET);
+                let more = part.with(|shard| {
+                    for _ in 0..left {
+                        let index = shard.queue.first;
+                        if index == NIL || index == first {
+                            return false;
+                        }
+                        let fate = shard.overtake(index, config, now);
+                        let handle = Handle::of_slot(number, index, shard.slots.at(index));
+                        match fate {
+                            Fate::Waits if first == NIL => first = index,
+                            Fate::Waits | Fate::Rests => {}
+                            Fate::Due => due.push(handle.token()),
+                            Fate::Over => over.push(handle),
                         }
                     }
-                    index = next;
+                    left > 0
+                });
+                if more != Ok(true) {
+                    break;
                 }
-            });
-            trash.clear();
+            }
         }
-        tokens
+        over.into_iter().for_each(|handle| self.dismiss(handle));
+        due
     }
 
     fn set_status(&mut self, request: &Request<'_>, status: &Authorisation) -> Result<Vec<Token>, Fault> {
@@ -632,7 +724,11 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
             .with(|shard| {
                 let resource = shard.resources.at(shard.find(key)?);
                 let fits = resource.body_version == version.0 && resource.version == version.0;
-                let holds = if steady { resource.body_until > now } else { resource.body_until == 0 || resource.body_until > now };
+                let holds = if steady {
+                    resource.body_until > now
+                } else {
+                    resource.body_until == 0 || resource.body_until > now
+                };
                 if fits && holds { resource.body.as_deref().map(<[u8]>::to_vec) } else { None }
             })
             .ok()?
@@ -656,4 +752,3 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
         drop(block);
     }
 }
-

@@ -4,16 +4,16 @@
 
 use allocator_api2::alloc::{AllocError, Allocator, Global, Layout};
 use core::ptr::NonNull;
-use presence_core::config::{Config, PublMode, SubsMode};
+use presence_core::config::{Config, SubsMode};
 use presence_core::dialog::DialogId;
-use presence_core::host::{Authorisation, Host, Notice, Request, Resource, Sent, Token};
+use presence_core::host::{Authorisation, Host, Notice, Publications, Request, Resource, Sent, Subscriptions, Token};
 use presence_core::package::{Family, Kind, Package, PackageId};
 use presence_core::publish::Publish;
 use presence_core::refusal::{Fault, Refusal};
 use presence_core::render::Transport;
 use presence_core::server::Server;
 use presence_core::status::Status;
-use presence_core::store::{Book, Journal, Shelf, Store};
+use presence_core::store::{Book, Journal, Ledger, Rows, Shelf, Store, Swap, TableBook};
 use presence_core::subscribe::{Outcome, Party, Subscribe};
 use presence_core::subscription::{Field, Subscription};
 use presence_core::time::{Millis, Now, Seconds, Timestamp};
@@ -21,6 +21,17 @@ use presence_core::winfo::Watcher;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
+
+/// The mode that a module of tests is named for.
+pub fn mode_of(module: &str) -> SubsMode {
+    match module.rsplit("::").next() {
+        Some("memory") => SubsMode::Memory,
+        Some("write_through") => SubsMode::WriteThrough,
+        Some("write_back") => SubsMode::WriteBack,
+        Some("database") => SubsMode::Database,
+        other => panic!("{other:?} names no mode"),
+    }
+}
 
 pub const START: u32 = 1_800_000_000;
 pub const PRESENCE: PackageId = PackageId(0);
@@ -265,6 +276,79 @@ impl Journal for Notes {
     }
 }
 
+/// A table of subscriptions: rows with their numbers.
+#[derive(Debug, Default, Clone)]
+pub struct Table {
+    pub rows: Rc<std::cell::RefCell<std::collections::BTreeMap<i32, Subscription>>>,
+    pub fails: Rc<Cell<bool>>,
+    pub statements: Rc<Cell<u64>>,
+}
+
+impl Table {
+    fn check(&self) -> Result<(), Fault> {
+        assert!(!LOCKED.get(), "no statement under a lock");
+        self.statements.set(self.statements.get() + 1);
+        if self.fails.get() { Err(Fault::Storage) } else { Ok(()) }
+    }
+    fn number(&self, dialog: DialogId<'_>) -> Option<i32> {
+        self.rows.borrow().iter().find(|(_, s)| s.texts.dialog() == dialog).map(|(n, _)| *n)
+    }
+}
+
+impl Ledger for Table {
+    fn find(&mut self, dialog: DialogId<'_>) -> Result<Option<Subscription>, Fault> {
+        self.check()?;
+        Ok(self.number(dialog).map(|n| self.rows.borrow()[&n].clone()))
+    }
+    fn insert(&mut self, s: &Subscription) -> Result<(), Fault> {
+        self.check()?;
+        let mut rows = self.rows.borrow_mut();
+        let next = rows.keys().last().map_or(1, |n| n + 1);
+        rows.insert(next, s.clone());
+        Ok(())
+    }
+    fn swap(&mut self, changes: &[Swap]) -> Result<Vec<bool>, Fault> {
+        self.check()?;
+        let one = |change: &Swap| {
+            let Some(number) = self.number(change.now.texts.dialog()) else { return false };
+            let mut rows = self.rows.borrow_mut();
+            let row = rows.get_mut(&number).expect("a row");
+            let expected = (row.local_cseq, row.remote_cseq) == change.was;
+            if expected {
+                row.clone_from(&change.now);
+            }
+            expected
+        };
+        Ok(changes.iter().map(one).collect())
+    }
+    fn delete(&mut self, dialog: DialogId<'_>, known: Option<&Subscription>) -> Result<bool, Fault> {
+        self.check()?;
+        let Some(number) = self.number(dialog) else { return Ok(false) };
+        let mut rows = self.rows.borrow_mut();
+        let same = known.is_none_or(|k| (k.local_cseq, k.expires) == (rows[&number].local_cseq, rows[&number].expires));
+        if same {
+            rows.remove(&number);
+        }
+        Ok(same)
+    }
+    fn page(&mut self, of: &Rows<'_>, after: i32, limit: usize) -> Result<(Vec<Subscription>, Option<i32>), Fault> {
+        self.check()?;
+        let rows = self.rows.borrow();
+        let meant = |s: &&Subscription| {
+            (s.presentity.as_slice(), s.package) == (of.resource.uri, of.resource.package)
+                && of.call_id.is_none_or(|c| c == s.text(Field::CallId))
+                && of.watcher.is_none_or(|w| w == (s.text(Field::WatcherUser), s.text(Field::WatcherDomain)))
+        };
+        let page: Vec<_> = rows.range(after + 1..).filter(|(_, s)| meant(s)).take(limit).collect();
+        let last = page.last().map(|(n, _)| **n).filter(|_| page.len() == limit);
+        Ok((page.into_iter().map(|(_, s)| s.clone()).collect(), last))
+    }
+    fn expired(&mut self, before: Timestamp, limit: usize) -> Result<Vec<Subscription>, Fault> {
+        self.check()?;
+        Ok(self.rows.borrow().values().filter(|s| s.expires < before).take(limit).cloned().collect())
+    }
+}
+
 /// A whole server in a test.
 #[derive(Debug)]
 pub struct World {
@@ -272,28 +356,57 @@ pub struct World {
     pub store: Store<Heap, OneAtATime>,
     pub heap: Heap,
     pub notes: Notes,
+    pub table: Table,
 }
 
 impl World {
-    pub fn new() -> Self {
-        Self::with(Config { subs: SubsMode::Memory, publ: PublMode::Memory, ..Config::default() })
-    }
-
     pub fn with(config: Config) -> Self {
         let heap = Heap::default();
         let store = Store::new(4, 7, START, config.uri_match, heap.clone()).expect("memory");
-        Self { host: FakeHost::new(config), store, heap, notes: Notes::default() }
+        Self { host: FakeHost::new(config), store, heap, notes: Notes::default(), table: Table::default() }
     }
 
     pub fn run<X>(
         &mut self,
-        run: impl FnOnce(&mut Server<'_, FakeHost, Book<'_, Heap, OneAtATime, Notes>, Shelf<'_, Heap, OneAtATime>>) -> X,
+        run: impl FnOnce(&mut Server<'_, FakeHost, dyn Subscriptions + '_, dyn Publications + '_>) -> X,
     ) -> X {
         let config = self.host.config.clone();
         let (now, packages) = (self.host.now, Rc::clone(&self.host.packages));
-        let mut book = Book { store: &self.store, journal: self.notes.clone(), config: &config, packages, now };
         let mut shelf = Shelf { store: &self.store, config: &config, now };
-        run(&mut Server { host: &mut self.host, subscriptions: &mut book, publications: &mut shelf })
+        let (mut book, mut table);
+        let subscriptions: &mut dyn Subscriptions = if config.subs == SubsMode::Database {
+            table = TableBook::new(&self.store, self.table.clone(), &config, packages, now);
+            &mut table
+        } else {
+            book = Book { store: &self.store, journal: self.notes.clone(), config: &config, packages, now };
+            &mut book
+        };
+        run(&mut Server { host: &mut self.host, subscriptions, publications: &mut shelf })
+    }
+
+    /// Enters a subscription that a table had.
+    pub fn load(&mut self, subscription: &Subscription) {
+        let config = self.host.config.clone();
+        let (now, packages) = (self.host.now, Rc::clone(&self.host.packages));
+        let book = Book { store: &self.store, journal: self.notes.clone(), config: &config, packages, now };
+        book.load(subscription).expect("memory");
+    }
+
+    /// The subscription of a phone, if it is known.
+    pub fn find(&mut self, p: &Phone) -> Option<Subscription> {
+        let tag = format!("t-{}", p.call_id);
+        let dialog = DialogId { call_id: p.call_id.as_bytes(), to_tag: tag.as_bytes(), from_tag: b"f" };
+        self.run(|server| server.subscriptions.find(dialog)).expect("the table answers")
+    }
+
+    /// How many subscriptions there are; everything hangs together.
+    pub fn subscriptions(&self) -> u64 {
+        let census = self.store.check().expect("whole");
+        if self.host.config.subs == SubsMode::Database {
+            self.table.rows.borrow().len() as u64
+        } else {
+            census.subscriptions
+        }
     }
 
     /// Time goes by.
@@ -332,11 +445,26 @@ impl World {
         outcome
     }
 
-    pub fn publish(&mut self, user: &str, event: &str, etag: Option<&str>, expires: Option<u32>, body: &str) -> Result<String, Refusal> {
+    pub fn publish(
+        &mut self,
+        user: &str,
+        event: &str,
+        etag: Option<&str>,
+        expires: Option<u32>,
+        body: &str,
+    ) -> Result<String, Refusal> {
         self.publish_from(user, event, etag, expires, body, None)
     }
 
-    pub fn publish_from(&mut self, user: &str, event: &str, etag: Option<&str>, expires: Option<u32>, body: &str, sender: Option<&str>) -> Result<String, Refusal> {
+    pub fn publish_from(
+        &mut self,
+        user: &str,
+        event: &str,
+        etag: Option<&str>,
+        expires: Option<u32>,
+        body: &str,
+        sender: Option<&str>,
+    ) -> Result<String, Refusal> {
         let before = self.host.wire.len();
         self.run(|server| {
             server.publish(&Publish {

@@ -1,0 +1,16 @@
+//! Journeys through the server in every `subs_db_mode`, and what the modes promise each for itself.
+
+// One file, once for each mode: the journeys are the same wherever subscriptions are kept.
+#![allow(clippy::duplicate_mod)]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "journeys.rs"]
+mod database;
+#[path = "journeys.rs"]
+mod memory;
+mod storage;
+#[path = "journeys.rs"]
+mod write_back;
+#[path = "journeys.rs"]
+mod write_through;

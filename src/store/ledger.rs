@@ -1,0 +1,100 @@
+//! The table `active_watchers` as the book of subscriptions (`subs_db_mode` 3).
+
+use super::schema as col;
+use super::{database, rows};
+use crate::abi::packages;
+use crate::params::settings;
+use kamailio::db::{Condition, Connection, Failed, Op, Value};
+use presence_core::dialog::DialogId;
+use presence_core::refusal::Fault;
+use presence_core::store::{Ledger, Rows, Swap};
+use presence_core::subscription::Subscription;
+use presence_core::time::Timestamp;
+
+/// The table of this process's connection.
+#[derive(Debug)]
+pub struct Table;
+
+fn table() -> &'static [u8] {
+    settings().active_watchers_table
+}
+
+fn number(column: kamailio::db::Column, value: u32) -> Condition<'static> {
+    Condition(column, Op::Eq, Value::Int(value as i32))
+}
+
+/// Rows that meet these conditions; those that are not whole or whose package is not registered are left out.
+fn query(of: &[Condition<'_>], order: Option<String>) -> Result<(Vec<Subscription>, usize, i32), Fault> {
+    database::read(|db| {
+        let found = db.query(table(), &rows::COLUMNS, of, order.as_ref().map(String::as_bytes))?;
+        let last = found.iter().map(|row| row.int(rows::ID_AT)).max().unwrap_or(0);
+        Ok((found.iter().filter_map(|row| rows::from_row(&row)).collect(), found.len(), last))
+    })
+}
+
+fn swap(db: &mut Connection, change: &Swap) -> Result<bool, Failed> {
+    let (local, remote) = change.was;
+    let [call_id, to_tag, from_tag] = rows::identity(change.now.texts.dialog());
+    let of = [call_id, to_tag, from_tag, number(col::LOCAL_CSEQ, local), number(col::REMOTE_CSEQ, remote)];
+    rows::update(db, &change.now, 0, &of)?;
+    was_there(db)
+}
+
+/// Whether the last statement found its row. A driver that cannot say has to be believed.
+fn was_there(db: &mut Connection) -> Result<bool, Failed> {
+    Ok(database::changed_rows(db) != Some(0))
+}
+
+impl Ledger for Table {
+    fn find(&mut self, dialog: DialogId<'_>) -> Result<Option<Subscription>, Fault> {
+        Ok(query(&rows::identity(dialog), None)?.0.into_iter().next())
+    }
+
+    fn insert(&mut self, subscription: &Subscription) -> Result<(), Fault> {
+        database::write(|db| rows::insert(db, subscription, 0))
+    }
+
+    fn swap(&mut self, changes: &[Swap]) -> Result<Vec<bool>, Fault> {
+        match changes {
+            [] => Ok(Vec::new()),
+            [one] => Ok(vec![database::write(|db| swap(db, one))?]),
+            many => database::write_together(|db| many.iter().map(|change| swap(db, change)).collect()),
+        }
+    }
+
+    fn delete(&mut self, dialog: DialogId<'_>, known: Option<&Subscription>) -> Result<bool, Fault> {
+        let mut of = rows::identity(dialog).to_vec();
+        if let Some(known) = known {
+            of.push(number(col::LOCAL_CSEQ, known.local_cseq));
+            of.push(Condition(col::EXPIRES, Op::Eq, Value::Int(known.expires.column())));
+        }
+        database::write(|db| {
+            db.delete(table(), &of)?;
+            was_there(db)
+        })
+    }
+
+    fn page(&mut self, rows: &Rows<'_>, after: i32, limit: usize) -> Result<(Vec<Subscription>, Option<i32>), Fault> {
+        let registry = packages::all();
+        let package = registry.get(usize::from(rows.resource.package.0)).ok_or(Fault::Package)?;
+        let mut of = vec![
+            Condition(col::PRESENTITY_URI, Op::Eq, Value::Text(rows.resource.uri)),
+            Condition(col::EVENT, Op::Eq, Value::Text(&package.name)),
+            Condition(col::ID, Op::Gt, Value::Int(after)),
+        ];
+        if let Some((user, domain)) = rows.watcher {
+            of.push(Condition(col::WATCHER_USERNAME, Op::Eq, Value::Text(user)));
+            of.push(Condition(col::WATCHER_DOMAIN, Op::Eq, Value::Text(domain)));
+        }
+        if let Some(call_id) = rows.call_id {
+            of.push(Condition(col::CALLID, Op::Eq, Value::Text(call_id)));
+        }
+        let (page, count, last) = query(&of, Some(format!("id LIMIT {limit}")))?;
+        Ok((page, (count == limit).then_some(last)))
+    }
+
+    fn expired(&mut self, before: Timestamp, limit: usize) -> Result<Vec<Subscription>, Fault> {
+        let of = [Condition(col::EXPIRES, Op::Lt, Value::Int(before.column()))];
+        Ok(query(&of, Some(format!("id LIMIT {limit}")))?.0)
+    }
+}
