@@ -176,8 +176,9 @@ fn pair(stock: &Part, here: &Part) -> Vec<Difference> {
         let values = if name == "body" { body(values.0, values.1) } else { (values.0.into(), values.1.into()) };
         found.push(difference(format!("{} {name}", here.name), values.0, values.1));
     }
-    if (stock.seconds - here.seconds).abs() > TIME_SLACK {
-        let [stock, seen] = [stock, here].map(|p| format!("after {:.0} s", p.seconds));
+    let delay = here.seconds - stock.seconds;
+    if delay.abs() > TIME_SLACK {
+        let [stock, seen] = if delay > 0.0 { ["earlier", "later"] } else { ["later", "earlier"] };
         found.push(difference(format!("{} time", here.name), stock, seen));
     }
     found
@@ -208,10 +209,11 @@ fn summary(part: &Part) -> String {
     if value(part, "status") != NONE {
         return value(part, "status").to_owned();
     }
-    let cseq = value(part, "CSeq").split(' ').next().unwrap_or_default();
-    let state = value(part, "Subscription-State").split(";expires").next().unwrap_or_default();
+    let cseq = part.fields.iter().find(|(name, _)| name == "CSeq").map(|(_, v)| format!("CSeq {v}"));
+    let cseq = cseq.map(|text| text.trim_end_matches(" NOTIFY").to_owned());
+    let state = value(part, "Subscription-State").split(";expires").next().map(str::to_owned);
     let body = value(part, "body").lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    format!("CSeq {cseq}, {state}, {body}")
+    cseq.into_iter().chain(state).chain([body]).collect::<Vec<_>>().join(", ")
 }
 
 /// The order of the messages that both have.

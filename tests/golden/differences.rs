@@ -4,10 +4,11 @@ use crate::compare::Difference;
 use crate::setup::SetUp;
 
 /// One row of the table.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Row {
-    case: String,
-    set_ups: Vec<String>,
+    /// The case.
+    pub case: String,
+    set_ups: Vec<SetUp>,
     difference: Difference,
 }
 
@@ -22,43 +23,41 @@ pub fn rows(readme: &str) -> Result<Vec<Row>, String> {
 }
 
 fn row(line: &str) -> Result<Row, String> {
-    let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(|c| c.trim().trim_matches('`')).collect();
+    let inner = line.strip_prefix("| ").and_then(|l| l.strip_suffix(" |")).unwrap_or_default();
+    let cells: Vec<&str> = inner.split(" | ").map(|c| c.trim().trim_matches('`')).collect();
     let [case, set_ups, field, stock, here, why] = cells[..] else {
         return Err(format!("not six cells: {line}"));
     };
-    if why.is_empty() || stock == here || [case, set_ups, field].iter().any(|c| c.contains('*')) {
+    if why.is_empty() || stock == here {
         return Err(format!("not a difference with a reason: {line}"));
     }
+    let named = |name: &str| SetUp::ALL.into_iter().find(|s| s.name() == name);
+    let set_ups = set_ups.split(", ").map(|name| named(name).ok_or_else(|| format!("no set-up {name}: {line}")));
     let difference = Difference { field: field.into(), stock: stock.into(), here: here.into() };
-    Ok(Row { case: case.into(), set_ups: set_ups.split(", ").map(str::to_owned).collect(), difference })
+    Ok(Row { case: case.into(), set_ups: set_ups.collect::<Result<_, _>>()?, difference })
 }
 
-/// Rows that say what is observed, and what is wrong: differences without a row, rows without a difference.
+/// Holds what was observed against the rows: how many differences have one, and what is wrong, which is differences
+/// without a row and rows without a difference.
 pub fn explain(rows: &[Row], set_up: SetUp, observed: &[(&str, Vec<Difference>)]) -> (usize, Vec<String>) {
+    let mut unused: Vec<&Row> = rows.iter().filter(|r| r.set_ups.contains(&set_up)).collect();
     let mut wrong = Vec::new();
     let mut explained = 0;
-    for (case, differences) in observed {
-        let mut listed: Vec<&Difference> = rows
-            .iter()
-            .filter(|r| r.case == *case && r.set_ups.iter().any(|s| s == set_up.name()))
-            .map(|r| &r.difference)
-            .collect();
-        for difference in differences {
-            match listed.iter().position(|l| *l == difference) {
-                Some(index) => {
-                    listed.remove(index);
-                    explained += 1;
-                }
-                None => wrong.push(format!("not listed: {}", line(case, set_up, difference))),
+    for (case, difference) in observed.iter().flat_map(|(case, all)| all.iter().map(move |d| (*case, d))) {
+        match unused.iter().position(|r| r.case == case && r.difference == *difference) {
+            Some(index) => {
+                unused.remove(index);
+                explained += 1;
             }
+            None => wrong.push(format!("not listed: {}", line(case, set_up, difference))),
         }
-        wrong.extend(listed.iter().map(|d| format!("not observed: {}", line(case, set_up, d))));
     }
+    wrong.extend(unused.iter().map(|r| format!("not observed: {}", line(&r.case, set_up, &r.difference))));
     (explained, wrong)
 }
 
-/// A row as the table has it.
-pub fn line(case: &str, set_up: SetUp, difference: &Difference) -> String {
+/// A row as the table has it, but for the reason.
+fn line(case: &str, set_up: SetUp, difference: &Difference) -> String {
     let Difference { field, stock, here } = difference;
     format!("| {case} | {} | {field} | `{stock}` | `{here}` | |", set_up.name())
 }

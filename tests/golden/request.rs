@@ -259,7 +259,8 @@ impl<'s> Request<'s> {
 
     /// Its text.
     pub fn text(&self) -> String {
-        let branch = self.branch.map_or_else(|| format!("-{RUN}-{}-{}", self.scene.name, self.scene.requests), String::from);
+        let branch =
+            self.branch.map_or_else(|| format!("-{RUN}-{}-{}", self.scene.name, self.scene.requests), String::from);
         let mut lines = vec![
             format!("{} {} SIP/2.0", self.method, self.uri),
             format!("Via: SIP/2.0/UDP {};branch=z9hG4bK{branch}", self.scene.address(self.end)),

@@ -16,10 +16,13 @@ pub enum SetUp {
     DbOnly,
 }
 
-/// A notifier looks for dialogs to be notified once in this time (`waitn_time`, with one slot per second).
+/// A NOTIFY that is kept back waits this long at most (`waitn_time`), and for the next look of a notifier.
 const ROUND: Duration = Duration::from_secs(1);
 
 impl SetUp {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Memory, Self::Sqlite, Self::DbOnly];
+
     /// Its name in README and in `recorded/`.
     pub fn name(self) -> &'static str {
         match self {
@@ -68,7 +71,7 @@ impl SetUp {
 
     /// How long the wire is quiet before a case counts as over.
     pub fn settled(self) -> Duration {
-        if self.is_buffered() { ROUND + Duration::from_millis(300) } else { Duration::from_millis(300) }
+        if self.is_buffered() { 2 * ROUND + Duration::from_millis(300) } else { Duration::from_millis(300) }
     }
 
     /// What was recorded of a case; nothing if the case was not recorded in this set-up.
@@ -81,7 +84,8 @@ impl SetUp {
         Trace::parse(&text).map(Some).map_err(|e| format!("{}: {e}", file.display()))
     }
 
-    fn recordings(self) -> PathBuf {
+    /// Where its recordings are.
+    pub fn recordings(self) -> PathBuf {
         testkit::root().join("tests/golden/recorded").join(self.name())
     }
 }
