@@ -39,12 +39,7 @@ pub const PERMITTED: &[Difference] = &[
         fits: nothing_to_do,
         reason: "after a refresh the stock module writes the 0 of memory that nobody filled: work for a notifier of mode 3",
     },
-    Difference {
-        column: "updated_winfo",
-        modes: &[1],
-        fits: nothing_to_do,
-        reason: "as updated",
-    },
+    Difference { column: "updated_winfo", modes: &[1], fits: nothing_to_do, reason: "as updated" },
     Difference {
         column: "flags",
         modes: &[2],

@@ -117,7 +117,12 @@ pub fn subscriptions(server: &Kamailio) -> Run {
     subscribe(&mut bob, &mut dialog("quiet", "presence", "too-long"), Some(99_999), "");
     subscribe(&mut bob, &mut dialog("quiet", "presence", "user-agent"), Some(600), "User-Agent: Fön 1.0 (it's)");
     subscribe(&mut bob, &mut dialog("quiet", "presence", "flagged"), Some(600), "X-Flag: yes");
-    subscribe(&mut bob, &mut dialog("quiet", "presence", "other-watcher"), Some(600), "X-Watcher: sip:boss@other.local");
+    subscribe(
+        &mut bob,
+        &mut dialog("quiet", "presence", "other-watcher"),
+        Some(600),
+        "X-Watcher: sip:boss@other.local",
+    );
     subscribe(&mut bob, &mut dialog("quiet", "dialog", "of-dialogs"), Some(600), "");
     subscribe(&mut bob, &mut dialog("quiet", "message-summary", "of-messages"), Some(600), "");
     subscribe(&mut bob, &mut dialog("bob", "presence.winfo", "of-watchers"), Some(600), "");
@@ -173,7 +178,9 @@ fn rules(file: &std::path::Path, user: &str) {
 pub fn watchers(server: &Kamailio) -> Run {
     let mut run = begin(server);
     rules(&server.database_file(), "alice");
-    for (user, presentity) in [("friend", "alice"), ("foe", "alice"), ("bore", "alice"), ("stranger", "alice"), ("bob", "nobody")] {
+    for (user, presentity) in
+        [("friend", "alice"), ("foe", "alice"), ("bore", "alice"), ("stranger", "alice"), ("bob", "nobody")]
+    {
         let mut watcher = phone(&mut run, server, user);
         let mut first = dialog(presentity, "presence", user);
         subscribe(&mut watcher, &mut first, Some(600), "");
