@@ -65,11 +65,24 @@ pub const COLUMNS: [Column; 26] = [
 /// Place of the `id` column in [`COLUMNS`].
 pub const ID_AT: usize = 24;
 
-/// A row as a subscription; none if its package is not registered.
+/// The place of `record_route` and `user_agent` in [`COLUMNS`]: in a request these may be folded over several lines.
+const FOLDED: [usize; 2] = [12, 14];
+/// The first column that is no text of a header field.
+const HEADERS_END: usize = 17;
+
+/// Whether no text of a row ends a line: it would begin a header field of its own in every NOTIFY.
+fn is_in_line(row: &Row<'_>) -> bool {
+    let in_line = |text: &[u8]| !text.iter().any(|b| matches!(b, b'\r' | b'\n' | 0));
+    (0..HEADERS_END).filter(|i| !FOLDED.contains(i)).all(|i| in_line(row.text(i)))
+}
+
+/// A row as a subscription; none if its package is not registered, or the row is not whole.
 pub fn from_row(row: &Row<'_>) -> Option<Subscription> {
     let package = packages::by_name(row.text(17))?;
-    let mut texts: Vec<(Field, &[u8])> =
-        TEXTS.iter().enumerate().map(|(i, (_, field))| (*field, row.text(i))).collect();
+    if !is_in_line(row) {
+        return None;
+    }
+    let mut texts: Vec<(Field, &[u8])> = TEXTS.iter().enumerate().map(|(i, (_, field))| (*field, row.text(i))).collect();
     texts.push((Field::UserAgent, row.text(14)));
     let id = row.text(15);
     let params = if id.is_empty() { Vec::new() } else { [b";id=", id].concat() };

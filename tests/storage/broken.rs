@@ -1,6 +1,7 @@
 //! Rows that no server ever wrote: they are passed over, and everything else goes on.
 
 use crate::server;
+use crate::session::Session;
 use std::path::Path;
 use testkit::kamailio::Database;
 use testkit::phone::pidf;
@@ -8,11 +9,12 @@ use testkit::{Kamailio, Phone, sqlite};
 
 /// Tables without a constraint, and rows in them in which one value is wrong.
 fn spoil(file: &Path, table: &str, sound: &str) {
-    let columns: Vec<(String, String)> = sqlite::run(file, &format!("SELECT name, type FROM pragma_table_info('{table}')"))
-        .iter()
-        .filter_map(|line| line.split_once('|').map(|(name, kind)| (name.to_owned(), kind.to_owned())))
-        .filter(|(name, _)| name != "id")
-        .collect();
+    let columns: Vec<(String, String)> =
+        sqlite::run(file, &format!("SELECT name, type FROM pragma_table_info('{table}')"))
+            .iter()
+            .filter_map(|line| line.split_once('|').map(|(name, kind)| (name.to_owned(), kind.to_owned())))
+            .filter(|(name, _)| name != "id")
+            .collect();
     let definitions: Vec<String> = columns.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
     let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
     let names = names.join(", ");
@@ -40,12 +42,14 @@ fn spoil(file: &Path, table: &str, sound: &str) {
             ]
         };
         for value in wrong {
-            let values: Vec<&str> = columns.iter().map(|(name, _)| if name == column { *value } else { name }).collect();
+            let values: Vec<&str> =
+                columns.iter().map(|(name, _)| if name == column { *value } else { name }).collect();
             script += &format!("INSERT INTO {table} ({names}) SELECT {} FROM {table} WHERE id=1;", values.join(", "));
         }
     }
-    script += "COMMIT;";
-    sqlite::run(file, &script);
+    script += "COMMIT";
+    // Too long for an argument.
+    Session::open(file).run(&script);
 }
 
 /// A file with a sound row and many broken ones in each table. The phones that wrote the sound ones.
@@ -103,16 +107,19 @@ fn broken_rows_are_passed_over() {
         assert_eq!(alice.publish("presence", None, Some(600), &pidf("alice", "open", "here")).code(), 200, "{what}");
         assert_eq!(carol.resubscribe(&mut fresh, 0).code(), 200, "{what}");
         let mut dave = Phone::new("alice", server.port);
+        // With such names the list of watchers is too long for a datagram.
         dave.subscribe("alice", "presence.winfo", 600);
-        dave.notify();
         // The sweeps come by twice.
         std::thread::sleep(std::time::Duration::from_millis(2300));
         let _ = server.rpc(&["presence.refreshWatchers", "sip:alice@test.local", "presence", "0"]);
         let _ = server.rpc(&["presence.cleanup"]);
         assert!(server.is_running(), "{what}");
+        bob.listen(std::time::Duration::from_millis(50));
+        let smuggled = bob.inbox.iter().find(|notify| notify.header("Injected").is_some());
+        assert_eq!(smuggled, None, "{what}: a line end in a column became a header field");
         assert_eq!(again.resubscribe(&mut dialog, 0).code(), 200, "{what}");
         assert!(server.stop().success(), "{what}");
-        for sign in ["panic", "signal", "CRITICAL", "BUG"] {
+        for sign in ["panic", "signal 6", "signal 11", "CRITICAL", "BUG:"] {
             assert_eq!(server.log_lines(sign), Vec::<String>::new(), "{what}");
         }
         let integrity = sqlite::run(&file, "PRAGMA integrity_check");

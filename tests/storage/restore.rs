@@ -55,7 +55,9 @@ fn restore(case: Case) {
     let log = server.log().split_off(before);
     assert!(log.contains(&format!(" {rows} subscriptions loaded")), "not {rows} subscriptions:\n{}", last_lines(&log));
     if let Some(page) = fetch_rows {
-        let pages = log.lines().filter(|l| l.contains("from active_watchers") && l.contains(&format!("LIMIT {page}]"))).count();
+        let page_of = |line: &str| line.contains("db_sqlite_submit_query") && line.contains("active_watchers");
+        let limit = format!("LIMIT {page}");
+        let pages = log.lines().filter(|line| page_of(line) && line.trim_end().ends_with(&limit)).count();
         let wanted = rows.div_ceil(page as usize);
         assert!((wanted..=wanted + 1).contains(&pages), "{pages} pages of {page} for {rows} rows");
     }
