@@ -2,6 +2,7 @@
 
 use crate::server;
 use std::time::{Duration, Instant};
+use testkit::kamailio::Database;
 use testkit::phone::{Dialog, pidf};
 use testkit::{Kamailio, Phone, sqlite};
 
@@ -41,8 +42,12 @@ fn restore(case: Case) {
     let shm = if rows > 50_000 { 512 } else { 128 };
     let mut builder = server(1, subs).allocator(allocator).memory(shm, 8).children(1);
     if let Some(page) = fetch_rows {
-        // At this level the driver logs its statements.
-        builder = builder.param("fetch_rows", page).debug(3);
+        builder = builder.param("fetch_rows", page);
+    }
+    // At this level the driver logs its statements (and takes its time).
+    let counts_pages = rows <= 5_000;
+    if counts_pages {
+        builder = builder.debug(3);
     }
     let mut server = builder.start();
     let mut bob = Phone::new("bob", server.port);
@@ -54,7 +59,8 @@ fn restore(case: Case) {
     let took = start.elapsed();
     let log = server.log().split_off(before);
     assert!(log.contains(&format!(" {rows} subscriptions loaded")), "not {rows} subscriptions:\n{}", last_lines(&log));
-    if let Some(page) = fetch_rows {
+    if counts_pages {
+        let page = fetch_rows.unwrap_or(500);
         let page_of = |line: &str| line.contains("db_sqlite_submit_query") && line.contains("active_watchers");
         let limit = format!("LIMIT {page}");
         let pages = log.lines().filter(|line| page_of(line) && line.trim_end().ends_with(&limit)).count();
@@ -111,8 +117,8 @@ fn twenty_thousand_subscriptions_are_there_after_a_start() {
 
 #[test]
 fn so_many_rows_are_read_at_a_time_as_fetch_rows_says() {
-    for page in [10, 500] {
-        restore(Case { rows: 2_000, allocator: "qm", fetch_rows: Some(page), subs: 2 });
+    for fetch_rows in [Some(10), Some(499), None] {
+        restore(Case { rows: 2_000, allocator: "qm", fetch_rows, subs: 2 });
     }
 }
 
@@ -129,6 +135,19 @@ fn what_was_restored_is_written_once_and_not_again() {
     server.stop();
     assert!(start.elapsed() < Duration::from_secs(5), "the last flush has nothing to write");
     assert_eq!(sqlite::run(&server.database_file(), sum), before, "rows that nobody touched stay as they are");
+}
+
+#[test]
+fn more_than_fits_into_memory_is_refused_with_a_sentence() {
+    let builder = server(1, 2).allocator("tlsf").memory(24, 8);
+    let mut server = builder.clone().start();
+    let bob = Phone::new("bob", server.port);
+    server.stop();
+    fill(&server, &bob, 60_000);
+    let again = builder.database(Database::SqliteFile(server.database_file())).try_start();
+    let log = again.err().expect("60,000 subscriptions in 24 MB");
+    assert!(log.contains("start the server with more (-m)"), "{}", last_lines(&log));
+    assert_eq!(sqlite::number(&server.database_file(), "SELECT count(*) FROM active_watchers"), 60_000);
 }
 
 #[test]
