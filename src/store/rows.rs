@@ -82,7 +82,8 @@ pub fn from_row(row: &Row<'_>) -> Option<Subscription> {
     if !is_in_line(row) {
         return None;
     }
-    let mut texts: Vec<(Field, &[u8])> = TEXTS.iter().enumerate().map(|(i, (_, field))| (*field, row.text(i))).collect();
+    let mut texts: Vec<(Field, &[u8])> =
+        TEXTS.iter().enumerate().map(|(i, (_, field))| (*field, row.text(i))).collect();
     texts.push((Field::UserAgent, row.text(14)));
     let id = row.text(15);
     let params = if id.is_empty() { Vec::new() } else { [b";id=", id].concat() };

@@ -145,7 +145,7 @@ fn more_than_fits_into_memory_is_refused_with_a_sentence() {
     server.stop();
     fill(&server, &bob, 60_000);
     let again = builder.database(Database::SqliteFile(server.database_file())).try_start();
-    let log = again.err().expect("60,000 subscriptions in 24 MB");
+    let log = again.expect_err("60,000 subscriptions in 24 MB");
     assert!(log.contains("start the server with more (-m)"), "{}", last_lines(&log));
     assert_eq!(sqlite::number(&server.database_file(), "SELECT count(*) FROM active_watchers"), 60_000);
 }
