@@ -68,7 +68,8 @@ impl Pair {
 /// Serves with one module after the other, on one file.
 fn take_turns(subs: u8, modules: &[Module]) {
     println!("subs_db_mode {subs}: {modules:?}");
-    let mut server = server(1, subs).module(modules[0].clone()).start();
+    // The stock module's notifier (mode 3) takes up to waitn_time for a NOTIFY.
+    let mut server = server(1, subs).param("waitn_time", 1).module(modules[0].clone()).start();
     let mut pair = Pair::meet(&server);
     pair.go_on();
     for module in &modules[1..] {

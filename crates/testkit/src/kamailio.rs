@@ -275,6 +275,10 @@ fn free_port() -> u16 {
     socket.local_addr().expect("an address").port()
 }
 
+fn kill(signal: &str, pid: u32) {
+    let _ = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
 /// A running server.
 #[derive(Debug)]
 pub struct Kamailio {
@@ -395,15 +399,24 @@ impl Kamailio {
 
     /// Stops it as an operator would, and waits.
     pub fn stop(&mut self) -> ExitStatus {
+        let pids = self.pids();
         self.signal("TERM");
-        let status = crate::wait_for("the server stops", 60.0, || self.child.as_mut()?.try_wait().ok()?);
+        let mut again = Instant::now() + Duration::from_secs(2);
+        let status = crate::wait_for("the server stops", 60.0, || {
+            if Instant::now() > again {
+                // A process of Kamailio's that is just starting loses its signal, and the main one waits for it.
+                pids.iter().for_each(|pid| kill("TERM", *pid));
+                again += Duration::from_secs(2);
+            }
+            self.child.as_mut()?.try_wait().ok()?
+        });
         self.child = None;
         status
     }
 
     /// Sends a signal to the main process.
     pub fn signal(&self, name: &str) {
-        let _ = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        kill(name, self.pid());
     }
 
     /// Stops it (if it runs) and starts it again with the same folder, database and port.
@@ -438,7 +451,7 @@ impl Drop for Kamailio {
         let pids = self.pids();
         if let Some(mut child) = self.child.take() {
             for pid in pids {
-                let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
+                kill("KILL", pid);
             }
             let _ = child.wait();
         }
