@@ -399,13 +399,12 @@ impl Kamailio {
 
     /// Stops it as an operator would, and waits.
     pub fn stop(&mut self) -> ExitStatus {
-        let pids = self.pids();
         self.signal("TERM");
         let mut again = Instant::now() + Duration::from_secs(2);
         let status = crate::wait_for("the server stops", 60.0, || {
             if Instant::now() > again {
-                // A process of Kamailio's that is just starting loses its signal, and the main one waits for it.
-                pids.iter().for_each(|pid| kill("TERM", *pid));
+                // A process that was just being forked loses its signal, and Kamailio's main one waits for it.
+                self.pids().into_iter().for_each(|pid| kill("TERM", pid));
                 again += Duration::from_secs(2);
             }
             self.child.as_mut()?.try_wait().ok()?
