@@ -68,8 +68,9 @@ impl Pair {
 /// Serves with one module after the other, on one file.
 fn take_turns(subs: u8, modules: &[Module]) {
     println!("subs_db_mode {subs}: {modules:?}");
-    // The stock module's notifier (mode 3) takes up to waitn_time for a NOTIFY.
-    let mut server = server(1, subs).param("waitn_time", 1).module(modules[0].clone()).start();
+    // One worker and no notifier: the stock module loses writes when two processes meet at the file.
+    let alone = server(1, subs).children(1).param("notifier_processes", 0);
+    let mut server = alone.module(modules[0].clone()).start();
     let mut pair = Pair::meet(&server);
     pair.go_on();
     for module in &modules[1..] {
