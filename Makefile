@@ -3,6 +3,9 @@ SO := target/release/presence.so
 LIBDIR := $(or $(KAMAILIO_LIBDIR),/usr/lib/x86_64-linux-gnu/kamailio)
 MODULES := $(or $(KAMAILIO_MODULES),$(LIBDIR)/modules)
 CARGO := cargo
+# Everything that is built is below target/, also where CARGO_TARGET_DIR names a folder for all projects: tests, `make run`
+# and `make install` take presence.so from there.
+export CARGO_TARGET_DIR := $(CURDIR)/target
 export KAMAILIO_MODULES := $(MODULES)
 
 .PHONY: help run build test check headers install uninstall bench soak packages clean

@@ -2,7 +2,7 @@
 //! after making sure that they are the headers of the Kamailio that will load the module.
 //!
 //! `KAMAILIO_SRC`    source tree (default: `target/kamailio-src`, filled by `make headers`)
-//! `KAMAILIO_BIN`    the binary to agree with (default: `kamailio` on the path)
+//! `KAMAILIO_BIN`    the binary to agree with, or the command that runs it (default: `kamailio` on the path)
 //! `KAMAILIO_LIBDIR` folder of its libraries (default: where Debian puts them)
 
 use std::path::{Path, PathBuf};
@@ -135,7 +135,9 @@ fn identity_of(tree: &Path, defines: &[String], out: &Path) -> Result<Identity, 
 /// Headers of another version would give wrong layouts: refuse here rather than crash there.
 fn agree_with_binary(identity: &Identity) -> Result<(), String> {
     let binary = env::var("KAMAILIO_BIN").unwrap_or_else(|_| "kamailio".into());
-    let output = Command::new(&binary).arg("-V").output().map_err(|e| {
+    // Words, not a path: another release's binary is started through its own loader.
+    let mut words = binary.split_whitespace();
+    let output = Command::new(words.next().unwrap_or_default()).args(words).arg("-V").output().map_err(|e| {
         format!("cannot run `{binary} -V` ({e}): install kamailio, or set KAMAILIO_BIN to the binary that will load the module")
     })?;
     let text = String::from_utf8_lossy(&output.stdout);

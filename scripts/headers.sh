@@ -30,6 +30,6 @@ if ! (cd "$work" && apt-get $apt -qq source --download-only "kamailio=$version" 
 	echo "error: no source package of kamailio $version to be had with apt: set KAMAILIO_SRC to a source tree of that version" >&2
 	exit 1
 fi
-dpkg-source --no-check -x "$work"/kamailio_*.dsc "$tree" >/dev/null
+dpkg-source -q --no-check -x "$work"/kamailio_*.dsc "$tree" >/dev/null
 echo "$version" >"$tree/.version"
 rm -rf "$work"

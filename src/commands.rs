@@ -119,8 +119,9 @@ pub fn refresh_watchers(presentity: &[u8], event: &[u8], kind: i32, file: Option
     if !done {
         return -1;
     }
-    if kind != 0 {
-        with_server(None, |server| server.refresh(presentity, package));
+    if kind != 0 && with_server(None, |server| server.refresh(presentity, package)).0.is_none() {
+        log!(Error, "pres_refresh_watchers: a library has no watchers");
+        return -1;
     }
     1
 }

@@ -83,7 +83,10 @@ pub unsafe fn add(event: *const pres_ev_t) -> c_int {
     // SAFETY: texts of the caller, copied below.
     let (name, content_type) = unsafe { (bytes(&event.name), bytes(&event.content_type)) };
     match check(event, name, content_type) {
-        Ok(true) => 0,
+        Ok(true) => {
+            log!(Warning, "add_event: package \"{}\" is registered already: the first registration stays", show(name));
+            0
+        }
         Ok(false) => register(event, name, content_type),
         Err(sentence) => {
             log!(Error, "add_event: package \"{}\": {sentence}", show(name));

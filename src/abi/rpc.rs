@@ -31,8 +31,38 @@ commands! {
     };
     refresh_watchers => commands::rpc_refresh;
     update_watchers => commands::rpc_update;
+    show_status => status;
 }
 
+/// What there is in memory, in numbers; bytes in memory of the records' texts and documents, and of the tables.
+fn status(call: &Call) {
+    let Some(census) = crate::store::shared().map(|store| store.census()) else {
+        return call.fault(500, "The store is not there");
+    };
+    let census = match census {
+        Ok(census) => census,
+        Err(broken) => return call.fault(500, broken),
+    };
+    let Some(answer) = call.add_struct() else { return };
+    let texts = kamailio::shm::Pool::in_use().saturating_sub(census.structures);
+    for (name, number) in [
+        (c"subscriptions", census.subscriptions),
+        (c"publications", census.publications),
+        (c"resources", census.resources),
+        (c"notifies_waiting", census.queued),
+        (c"notifies_elsewhere", census.guests),
+        (c"subscriptions_leaving", census.leaving),
+        (c"rows_behind", census.rows_behind),
+        (c"rows_to_delete", census.gone),
+        (c"text_bytes", texts),
+        (c"table_bytes", census.structures),
+        (c"parts_skipped", census.skipped),
+    ] {
+        answer.text(name, number.to_string().as_bytes());
+    }
+}
+
+static STATUS: Table<*const c_char, 2> = doc(c"What there is in memory, in numbers.");
 static CLEANUP: Table<*const c_char, 2> = doc(c"Removes what has expired from memory and from the three tables.");
 static REFRESH: Table<*const c_char, 2> = doc(c"Tells the watchers of a presentity again.");
 static UPDATE: Table<*const c_char, 2> = doc(c"Decides again about the watchers of a presentity.");
@@ -51,9 +81,10 @@ const fn entry(
 }
 
 /// The commands.
-pub static TABLE: Table<raw::rpc_export_t, 4> = Table::new([
+pub static TABLE: Table<raw::rpc_export_t, 5> = Table::new([
     entry(c"presence.cleanup", cleanup, &CLEANUP, false),
     entry(c"presence.refreshWatchers", refresh_watchers, &REFRESH, false),
     entry(c"presence.updateWatchers", update_watchers, &UPDATE, false),
+    entry(c"presence.status", show_status, &STATUS, false),
     last_command(),
 ]);

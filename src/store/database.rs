@@ -43,7 +43,7 @@ pub fn bind(url: &[u8]) -> bool {
 pub fn open() -> bool {
     let Some(driver) = DRIVER.get() else { return true };
     let Some(mut connection) = driver.connect_alone() else {
-        log!(Error, "no connection to the database");
+        log!(Error, "no connection to the database of modparam db_url: is it there, and do name and rights fit?");
         return false;
     };
     if is_sqlite() {

@@ -36,8 +36,8 @@ pub unsafe fn give(
                 let mut s = if text.is_empty() { crate::str::literal("") } else { borrow(text) };
                 raw::pv_get_strval(msg, param, result, &raw mut s)
             }
-            Value::Unsigned(n) => raw::pv_get_uintval(msg, param, result, n),
-            Value::Signed(n) => raw::pv_get_sintval(msg, param, result, n),
+            Value::Unsigned(n) => raw::pv_get_uintval(msg, param, result, n as _),
+            Value::Signed(n) => raw::pv_get_sintval(msg, param, result, n as _),
         }
     }
 }

@@ -182,7 +182,7 @@ pub fn send(request: &Request<'_>, token: u64, sent: impl FnOnce(&[u8])) -> Sent
         req.headers = &raw mut headers;
         req.body = if request.body.is_empty() { null_mut() } else { &raw mut body };
         req.dialog = &raw mut dialog;
-        req.cb_flags = raw::TMCB_LOCAL_COMPLETED as c_int;
+        req.cb_flags = raw::TMCB_LOCAL_COMPLETED as _;
         req.cb = Some(completed);
         req.cbp = token as *mut c_void;
 

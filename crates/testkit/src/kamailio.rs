@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::UdpSocket;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -36,16 +37,27 @@ impl Module {
         *self == Self::Stock
     }
 
-    fn path(&self) -> PathBuf {
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
         match self {
             Self::Ours(path) => path.clone(),
-            Self::Stock => modules().join("presence.so"),
+            Self::Stock => stock(),
         }
     }
 }
 
-fn modules() -> PathBuf {
+/// Kamailio's module folder.
+#[must_use]
+pub fn modules() -> PathBuf {
     std::env::var_os("KAMAILIO_MODULES").map_or_else(|| STOCK_MODULES.into(), PathBuf::from)
+}
+
+/// Kamailio's own presence.so: the one that is kept (`scripts/swap.sh`), where this project's is installed.
+#[must_use]
+pub fn stock() -> PathBuf {
+    let kept = modules().join("presence.so.stock");
+    if kept.exists() { kept } else { modules().join("presence.so") }
 }
 
 /// The database behind the server.
@@ -74,6 +86,12 @@ pub struct Builder {
     params: Vec<(String, String)>,
     extra: String,
     routes: Option<String>,
+    file: Option<PathBuf>,
+    defines: Vec<(String, String)>,
+    folder: Option<PathBuf>,
+    modules: PathBuf,
+    port: Option<u16>,
+    detached: bool,
 }
 
 impl Default for Builder {
@@ -91,6 +109,12 @@ impl Default for Builder {
             params: Vec::new(),
             extra: String::new(),
             routes: None,
+            file: None,
+            defines: Vec::new(),
+            folder: None,
+            modules: modules(),
+            port: None,
+            detached: false,
         }
     }
 }
@@ -189,20 +213,86 @@ impl Builder {
         self
     }
 
-    fn config(&self, port: u16, dir: &Path) -> String {
-        let db_module = if self.database == Database::None { "" } else { "loadmodule \"db_sqlite.so\"" };
-        let url = match &self.database {
+    /// A configuration file as it stands, instead of one that is made of the settings. Of these it gets the definitions
+    /// `LISTEN`, `PRESENCE`, `CTL` and, with a database, `DB_URL`.
+    #[must_use]
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.file = Some(path.into());
+        self
+    }
+
+    /// A further definition (`-A`) for the file.
+    #[must_use]
+    pub fn define(mut self, name: &str, value: &str) -> Self {
+        self.defines.push((name.into(), value.into()));
+        self
+    }
+
+    /// A folder that stays when the server is dropped.
+    #[must_use]
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// The folder of modules (`mpath`), instead of Kamailio's.
+    #[must_use]
+    pub fn modules(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.modules = folder.into();
+        self
+    }
+
+    /// The UDP port on 127.0.0.1, instead of any that is free.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// In a process group of its own: a Ctrl-C in the terminal reaches the caller only, who then stops the server.
+    #[must_use]
+    pub fn detached(mut self) -> Self {
+        self.detached = true;
+        self
+    }
+
+    /// The presence.so that will be loaded.
+    #[must_use]
+    pub fn module_path(&self) -> PathBuf {
+        self.module.path()
+    }
+
+    /// The database as the modules take it, in quotes; empty for none.
+    fn db_url(&self, dir: &Path) -> String {
+        match &self.database {
             Database::None => String::new(),
             Database::Sqlite(_) => format!("\"sqlite:///{}\"", dir.join("db.sqlite").display()),
             Database::SqliteFile(path) => format!("\"sqlite:///{}\"", path.display()),
-        };
+        }
+    }
+
+    /// What a configuration file of its own is told.
+    fn definitions(&self, port: u16, dir: &Path) -> Vec<String> {
+        let own = [
+            ("LISTEN", format!("udp:127.0.0.1:{port}")),
+            ("PRESENCE", format!("\"{}\"", self.module.path().display())),
+            ("CTL", format!("\"unix:{}\"", dir.join("ctl.sock").display())),
+            ("DB_URL", self.db_url(dir)),
+        ];
+        let given = self.defines.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        own.into_iter().chain(given).filter(|(_, v)| !v.is_empty()).map(|(name, v)| format!("{name}={v}")).collect()
+    }
+
+    fn config(&self, port: u16, dir: &Path) -> String {
+        let db_module = if self.database == Database::None { "" } else { "loadmodule \"db_sqlite.so\"" };
+        let url = self.db_url(dir);
         let mut text = format!(
             "#!KAMAILIO\ndebug={}\nlog_stderror=yes\nfork=yes\nchildren={}\nlisten=udp:127.0.0.1:{port}\ndisable_tcp=yes\n\
              auto_aliases=no\ndns=no\nrev_dns=no\ndisable_core_dump=yes\nserver_header=\"Server: k\"\n\
              mpath=\"{}/\"\n",
             self.debug,
             self.children,
-            modules().display()
+            self.modules.display()
         );
         for module in ["tm", "sl", "tmx", "rr", "pv", "textops", "ctl", "kex", "corex", "xlog"] {
             let _ = writeln!(text, "loadmodule \"{module}.so\"");
@@ -246,33 +336,44 @@ impl Builder {
         }
     }
 
-    /// Starts the server; its log if it does not start.
+    /// Starts the server; a sentence or its log if it does not start.
     pub fn try_start(self) -> Result<Kamailio, String> {
-        let dir = new_folder();
-        if let Database::Sqlite(journal) = &self.database {
-            crate::sqlite::create(&dir.join("db.sqlite"), journal);
-        }
-        let port = free_port();
-        let config = dir.join("kamailio.cfg");
-        fs::write(&config, self.config(port, &dir)).expect("writes the config");
+        let dir = match &self.folder {
+            Some(folder) => make_folder(folder.clone())?,
+            None => new_folder()?,
+        };
+        let port = self.port.unwrap_or_else(free_port);
         let mut server = Kamailio { child: None, port, dir, builder: self };
+        if let Database::Sqlite(journal) = &server.builder.database {
+            crate::sqlite::try_create(&server.dir.join("db.sqlite"), journal)?;
+        }
+        server.write_config()?;
         server.launch()?;
         Ok(server)
     }
 }
 
-fn new_folder() -> PathBuf {
+fn new_folder() -> Result<PathBuf, String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let base = if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
-    let dir = base.join(format!("presence-test-{}-{number}", std::process::id()));
-    fs::create_dir_all(&dir).expect("makes a folder");
-    dir
+    make_folder(base.join(format!("presence-test-{}-{number}", std::process::id())))
 }
 
+fn make_folder(dir: PathBuf) -> Result<PathBuf, String> {
+    match fs::create_dir_all(&dir) {
+        Ok(()) => Ok(dir),
+        Err(e) => Err(format!("the folder {} cannot be made: {e}", dir.display())),
+    }
+}
+
+/// A free port below those that the system gives to phones: while the server restarts, none of them takes it. The place
+/// to begin at differs from server to server, because others look for a port at the same time.
 fn free_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("an address").port()
+    const PORTS: u64 = 20_000;
+    let start = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), "port");
+    let ports = (0..PORTS).map(|n| 10_000 + (start.wrapping_add(n) % PORTS) as u16);
+    ports.into_iter().find(|&port| UdpSocket::bind(("127.0.0.1", port)).is_ok()).expect("a free port")
 }
 
 fn kill(signal: &str, pid: u32) {
@@ -297,20 +398,52 @@ impl Kamailio {
         Builder::default()
     }
 
+    /// The configuration that is made of the settings; a file of its own stays where it is.
+    fn write_config(&self) -> Result<(), String> {
+        if self.builder.file.is_some() {
+            return Ok(());
+        }
+        let path = self.config_path();
+        fs::write(&path, self.builder.config(self.port, &self.dir))
+            .map_err(|e| format!("{} cannot be written: {e}", path.display()))
+    }
+
+    fn config_path(&self) -> PathBuf {
+        self.builder.file.clone().unwrap_or_else(|| self.dir.join("kamailio.cfg"))
+    }
+
     fn launch(&mut self) -> Result<(), String> {
         let binary = std::env::var("KAMAILIO_BIN").unwrap_or_else(|_| "kamailio".into());
+        let path = self.log_path();
+        let log = fs::OpenOptions::new().create(true).append(true).open(&path);
+        let log = log.and_then(|log| Ok((log.try_clone()?, log)));
+        let (out, err) = log.map_err(|e| format!("{} cannot be written: {e}", path.display()))?;
+        let mut command = self.command(&binary);
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        self.child = Some(command.spawn().map_err(|e| format!("{binary} cannot be run: {e}"))?);
+        self.wait_until_it_answers()
+    }
+
+    fn command(&self, binary: &str) -> Command {
+        let builder = &self.builder;
         let mut words = binary.split_whitespace();
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path()).expect("opens the log");
         let mut command = Command::new(words.next().unwrap_or("kamailio"));
-        command.args(words).args(["-DD", "-E", "-f"]).arg(self.dir.join("kamailio.cfg"));
-        command.args(["-m", &self.builder.shm_mb.to_string(), "-M", &self.builder.pkg_mb.to_string()]);
+        command.args(words).args(["-DD", "-E", "-f"]).arg(self.config_path());
+        command.args(["-m", &builder.shm_mb.to_string(), "-M", &builder.pkg_mb.to_string()]);
         command.arg("-Y").arg(&self.dir).arg("-w").arg(&self.dir).args(["-b", "4194304"]);
-        if let Some(allocator) = self.builder.allocator {
+        if let Some(allocator) = builder.allocator {
             command.args(["-x", allocator, "-X", allocator]);
         }
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("clones the log")).stderr(log);
-        self.child = Some(command.spawn().unwrap_or_else(|e| panic!("cannot run {binary}: {e}")));
-        self.wait_until_it_answers()
+        if builder.file.is_some() {
+            command.arg("-L").arg(&builder.modules);
+            for definition in builder.definitions(self.port, &self.dir) {
+                command.args(["-A", &definition]);
+            }
+        }
+        if builder.detached {
+            command.process_group(0);
+        }
+        command
     }
 
     fn wait_until_it_answers(&mut self) -> Result<(), String> {
@@ -338,7 +471,9 @@ impl Kamailio {
         Err(format!("no answer within 60 s\n{}", self.log()))
     }
 
-    fn log_path(&self) -> PathBuf {
+    /// The file that it logs into.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
         self.dir.join("kamailio.log")
     }
 
@@ -390,6 +525,14 @@ impl Kamailio {
         line.trim().parse().unwrap_or_else(|_| panic!("no number in {answer}"))
     }
 
+    /// A number of `presence.status`; only this project's module has it.
+    #[must_use]
+    pub fn status(&self, name: &str) -> i64 {
+        let answer = self.rpc(&["presence.status"]);
+        let value = answer.lines().find_map(|l| l.trim().strip_prefix(name)?.strip_prefix(": "));
+        value.and_then(|v| v.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {answer}"))
+    }
+
     /// Private memory in use by the process that uses most.
     #[must_use]
     pub fn pkg_used(&self) -> i64 {
@@ -399,18 +542,33 @@ impl Kamailio {
 
     /// Stops it as an operator would, and waits.
     pub fn stop(&mut self) -> ExitStatus {
+        self.try_stop().unwrap_or_else(|sentence| panic!("{sentence}"))
+    }
+
+    /// As [`Self::stop`]; a sentence if it does not run, or not stop within 60 s.
+    pub fn try_stop(&mut self) -> Result<ExitStatus, String> {
         self.signal("TERM");
+        let end = Instant::now() + Duration::from_secs(60);
         let mut again = Instant::now() + Duration::from_secs(2);
-        let status = crate::wait_for("the server stops", 60.0, || {
+        while Instant::now() < end {
             if Instant::now() > again {
                 // A process that was just being forked loses its signal, and Kamailio's main one waits for it.
                 self.pids().into_iter().for_each(|pid| kill("TERM", pid));
                 again += Duration::from_secs(2);
             }
-            self.child.as_mut()?.try_wait().ok()?
-        });
-        self.child = None;
-        status
+            let child = self.child.as_mut().ok_or("the server does not run")?;
+            if let Some(status) = child.try_wait().map_err(|e| format!("the server cannot be waited for: {e}"))? {
+                self.child = None;
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err("the server does not stop within 60 s".into())
+    }
+
+    /// Starts it again after it was stopped, with the same folder, database and port; its log if it does not start.
+    pub fn try_start_again(&mut self) -> Result<(), String> {
+        self.launch()
     }
 
     /// Sends a signal to the main process.
@@ -423,7 +581,7 @@ impl Kamailio {
         if self.child.is_some() {
             self.stop();
         }
-        self.launch().unwrap_or_else(|log| panic!("kamailio did not start again:\n{log}"));
+        self.try_start_again().unwrap_or_else(|log| panic!("kamailio did not start again:\n{log}"));
     }
 
     /// Starts it again with another module, on the same folder, database and port.
@@ -432,8 +590,9 @@ impl Kamailio {
             self.stop();
         }
         self.builder.module = module;
-        fs::write(self.dir.join("kamailio.cfg"), self.builder.config(self.port, &self.dir)).expect("writes the config");
-        self.launch().unwrap_or_else(|log| panic!("kamailio did not start again:\n{log}"));
+        self.write_config()
+            .and_then(|()| self.launch())
+            .unwrap_or_else(|log| panic!("kamailio did not start again:\n{log}"));
     }
 
     /// Process ids of all its processes.
@@ -449,12 +608,14 @@ impl Drop for Kamailio {
     fn drop(&mut self) {
         let pids = self.pids();
         if let Some(mut child) = self.child.take() {
-            for pid in pids {
-                kill("KILL", pid);
-            }
+            // All at once: a process that sees the others go fills the log. A group is found without its main process.
+            let group = self.builder.detached.then(|| format!("-{}", child.id()));
+            let pids = pids.iter().map(u32::to_string).chain(group);
+            let _ = Command::new("kill").args(["-KILL", "--"]).args(pids).stderr(Stdio::null()).status();
             let _ = child.wait();
         }
-        if std::env::var_os("KEEP").is_none() && !std::thread::panicking() {
+        let kept = self.builder.folder.is_some() || std::env::var_os("KEEP").is_some();
+        if !kept && !std::thread::panicking() {
             let _ = fs::remove_dir_all(&self.dir);
         } else if std::thread::panicking() {
             let log = self.log();

@@ -3,6 +3,7 @@
 //! `PRESENCE_SO` picks the module under test: a path, or `stock` for Kamailio's own C module. Default: the release
 //! build of this project. `KAMAILIO_BIN` and `KAMAILIO_MODULES` pick another Kamailio.
 
+pub mod cmodule;
 pub mod kamailio;
 pub mod phone;
 pub mod sip;

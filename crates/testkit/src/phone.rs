@@ -20,14 +20,29 @@ pub fn unique() -> String {
 pub struct Phone {
     socket: UdpSocket,
     server: SocketAddr,
-    /// Its user name; its domain is `test.local`.
+    /// Its user name.
     pub user: String,
+    /// Its domain, and that of everybody whom it deals with.
+    pub domain: String,
     /// The code with which NOTIFYs are answered; none: not at all.
     pub answer: Option<u16>,
     /// NOTIFYs that came and were not taken yet.
     pub inbox: Vec<Message>,
     /// Replies that came and belong to no request that is waited for.
     pub strays: Vec<Message>,
+    /// Every message that it sent and took, if this is wanted.
+    pub trace: Option<Vec<Traced>>,
+}
+
+/// A message on its way between a phone and the server.
+#[derive(Clone, Debug)]
+pub struct Traced {
+    /// When it was sent or taken.
+    pub at: Instant,
+    /// Whether the phone sent it.
+    pub sent: bool,
+    /// The message.
+    pub message: Message,
 }
 
 /// A subscription that a phone holds.
@@ -45,6 +60,21 @@ pub struct Dialog {
     pub from_tag: String,
     /// CSeq of the last SUBSCRIBE.
     pub cseq: u32,
+}
+
+impl Dialog {
+    /// A dialog that is about to begin.
+    #[must_use]
+    pub fn new(presentity: &str, event: &str) -> Self {
+        Self {
+            presentity: presentity.into(),
+            event: event.into(),
+            call_id: format!("sub-{}", unique()),
+            to_tag: String::new(),
+            from_tag: format!("f{}", unique()),
+            cseq: 0,
+        }
+    }
 }
 
 /// A minimal presence document.
@@ -74,6 +104,10 @@ pub fn content_type(event: &str) -> &'static str {
         "dialog" => "application/dialog-info+xml",
         "message-summary" => "application/simple-message-summary",
         "xcap-diff" => "application/xcap-diff+xml",
+        "conference" => "application/conference-info+xml",
+        "reg" => "application/reginfo+xml",
+        "ua-profile" => "text/xml",
+        "weather" => "text/plain",
         _ => "application/pidf+xml",
     }
 }
@@ -82,14 +116,34 @@ impl Phone {
     /// A phone that talks to the server on this port of 127.0.0.1.
     #[must_use]
     pub fn new(user: &str, port: u16) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        Self {
-            socket,
-            server: ([127, 0, 0, 1], port).into(),
+        Self::of(user, ([127, 0, 0, 1], port).into()).expect("a socket")
+    }
+
+    /// A phone that talks to the server at this address, from the address that leads there.
+    pub fn of(user: &str, server: SocketAddr) -> std::io::Result<Self> {
+        let way = UdpSocket::bind(if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+        way.connect(server)?;
+        Ok(Self {
+            socket: UdpSocket::bind((way.local_addr()?.ip(), 0))?,
+            server,
             user: user.into(),
+            domain: "test.local".into(),
             answer: Some(200),
             inbox: Vec::new(),
             strays: Vec::new(),
+            trace: None,
+        })
+    }
+
+    /// The URI of a user of its domain.
+    #[must_use]
+    pub fn uri_of(&self, user: &str) -> String {
+        format!("sip:{user}@{}", self.domain)
+    }
+
+    fn note(&mut self, sent: bool, message: &Message) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(Traced { at: Instant::now(), sent, message: message.clone() });
         }
     }
 
@@ -142,14 +196,21 @@ impl Phone {
 
     /// Sends a request and waits up to 5 s for its final reply; NOTIFYs that come meanwhile go to the inbox.
     pub fn ask(&mut self, request: &str) -> Message {
-        let branch = Message::parse(request.as_bytes()).header("Via").unwrap_or_default().to_owned();
+        self.try_ask(request).unwrap_or_else(|| panic!("no final reply within 5 s to\n{request}"))
+    }
+
+    /// As [`Self::ask`]; none without a final reply.
+    pub fn try_ask(&mut self, request: &str) -> Option<Message> {
+        let parsed = Message::parse(request.as_bytes());
+        let branch = parsed.header("Via").unwrap_or_default().to_owned();
+        self.note(true, &parsed);
         self.send_raw(request.as_bytes());
         let end = Instant::now() + Duration::from_secs(5);
         let mut again = Instant::now() + Duration::from_millis(500);
         while Instant::now() < end {
             if let Some(message) = self.receive(Duration::from_millis(20)) {
                 if message.code() >= 200 && message.header("Via").is_some_and(|v| branch_of(v) == branch_of(&branch)) {
-                    return message;
+                    return Some(message);
                 }
                 self.strays.push(message);
             }
@@ -158,7 +219,7 @@ impl Phone {
                 again += Duration::from_secs(1);
             }
         }
-        panic!("no final reply within 5 s to\n{request}");
+        None
     }
 
     /// The next reply, or none within `wait`. NOTIFYs are answered and go to the inbox.
@@ -170,6 +231,7 @@ impl Phone {
             self.socket.set_read_timeout(Some(left)).expect("a timeout");
             if let Ok((len, source)) = self.socket.recv_from(&mut buffer) {
                 let message = Message::parse(&buffer[..len]);
+                self.note(false, &message);
                 if message.method() != "NOTIFY" {
                     return Some(message);
                 }
@@ -182,15 +244,17 @@ impl Phone {
         }
     }
 
-    fn answer_to(&self, request: &Message, source: SocketAddr) {
+    fn answer_to(&mut self, request: &Message, source: SocketAddr) {
         let Some(code) = self.answer else { return };
-        let mut text = format!("SIP/2.0 {code} Answered\r\n");
+        let phrase = if code == 200 { "OK" } else { "Answered" };
+        let mut text = format!("SIP/2.0 {code} {phrase}\r\n");
         for (name, value) in &request.headers {
             if ["via", "from", "to", "call-id", "cseq"].contains(&name.to_ascii_lowercase().as_str()) {
                 let _ = write!(text, "{name}: {value}\r\n");
             }
         }
         text.push_str("Content-Length: 0\r\n\r\n");
+        self.note(true, &Message::parse(text.as_bytes()));
         let _ = self.socket.send_to(text.as_bytes(), source);
     }
 
@@ -254,20 +318,13 @@ impl Phone {
             headers.push(format!("Content-Type: {}", content_type(event)));
         }
         headers.extend_from_slice(more);
-        let uri = format!("sip:{user}@test.local");
+        let uri = self.uri_of(user);
         self.request("PUBLISH", &uri, &uri, &uri, ("ptag", ""), &format!("pub-{}", unique()), 1, &headers, body)
     }
 
     /// Subscribes; panics unless the answer is a 2xx. The first NOTIFY is left in the inbox.
     pub fn subscribe(&mut self, presentity: &str, event: &str, expires: u32) -> Dialog {
-        let mut dialog = Dialog {
-            presentity: presentity.into(),
-            event: event.into(),
-            call_id: format!("sub-{}", unique()),
-            to_tag: String::new(),
-            from_tag: format!("f{}", unique()),
-            cseq: 0,
-        };
+        let mut dialog = Dialog::new(presentity, event);
         let reply = self.resubscribe(&mut dialog, expires);
         assert_eq!(reply.code() / 100, 2, "{reply:?}");
         dialog.to_tag = reply.to_tag().to_owned();
@@ -287,8 +344,7 @@ impl Phone {
         let mut headers = vec![format!("Event: {}", dialog.event), format!("Contact: <{}>", self.contact())];
         headers.extend(expires.map(|e| format!("Expires: {e}")));
         headers.extend_from_slice(more);
-        let uri = format!("sip:{}@test.local", dialog.presentity);
-        let from = format!("sip:{}@test.local", self.user);
+        let (uri, from) = (self.uri_of(&dialog.presentity), self.uri_of(&self.user));
         self.request(
             "SUBSCRIBE",
             &uri,

@@ -7,12 +7,23 @@ const SCHEMA: &str = "/usr/share/kamailio/db_sqlite";
 
 /// Creates a file with Kamailio's own schema.
 pub fn create(file: &Path, journal: &str) {
-    for script in ["standard", "presence"] {
-        let sql = std::fs::File::open(format!("{SCHEMA}/{script}-create.sql")).expect("Kamailio's schema");
-        let status = Command::new("sqlite3").arg(file).stdin(sql).status().expect("runs sqlite3");
-        assert!(status.success(), "{script}-create.sql");
+    try_create(file, journal).unwrap_or_else(|sentence| panic!("{sentence}"));
+}
+
+/// Creates a file with Kamailio's own schema; a sentence that says why not.
+pub fn try_create(file: &Path, journal: &str) -> Result<(), String> {
+    for script in ["standard", "presence", "rls"] {
+        let script = format!("{SCHEMA}/{script}-create.sql");
+        let sql =
+            std::fs::File::open(&script).map_err(|e| format!("Kamailio's schema {script} cannot be read: {e}"))?;
+        let status = Command::new("sqlite3").arg(file).stdin(sql).status();
+        let status = status.map_err(|e| format!("sqlite3 cannot be run: {e}"))?;
+        if !status.success() {
+            return Err(format!("sqlite3 could not create the tables of {script} in {}", file.display()));
+        }
     }
     run(file, &format!("PRAGMA journal_mode={journal}"));
+    Ok(())
 }
 
 /// Runs a statement; its rows with columns separated by `|`. Waits up to 5 s for other writers.

@@ -85,6 +85,16 @@ impl<V: Copy + Eq, A: Allocator + Clone> Index<V, A> {
         }
     }
 
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        self.table.allocation_size()
+    }
+
     /// All entries, for the checker.
     pub fn iter(&self) -> impl Iterator<Item = (u64, V)> {
         self.table.iter().map(|e| (e.hash, e.value))

@@ -176,6 +176,11 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
         self.shards.len()
     }
 
+    /// Bytes of the parts themselves.
+    fn bytes(&self) -> u64 {
+        (size_of_val(&*self.shards) + size_of_val(&*self.dialogs)) as u64
+    }
+
     fn hasher(&self) -> impl Hasher {
         foldhash::fast::FixedState::with_seed(self.seed).build_hasher()
     }

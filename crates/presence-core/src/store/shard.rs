@@ -35,6 +35,14 @@ pub struct Shard<A: Allocator> {
     pub match_uris: UriMatch,
 }
 
+impl<A: Allocator + Clone> Shard<A> {
+    /// Bytes of chunks and tables, which stay once they are there.
+    pub fn bytes(&self) -> usize {
+        let slabs = self.slots.bytes() + self.resources.bytes() + self.shelf.bytes();
+        slabs + self.index.bytes() + self.timers.bytes() + self.shelf_timers.bytes()
+    }
+}
+
 /// What an insertion needs room for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Wants {

@@ -160,6 +160,13 @@ impl<T: Record, A: Allocator + Clone> Slab<T, A> {
         self.fresh
     }
 
+    /// Bytes that it holds, in use or not.
+    pub fn bytes(&self) -> usize {
+        self.room as usize * size_of::<T>()
+            + self.chunks.capacity() * size_of::<Box<[T], A>>()
+            + self.free.capacity() * size_of::<u32>()
+    }
+
     /// Records in use.
     pub fn live(&self) -> u32 {
         self.fresh - self.free.len() as u32

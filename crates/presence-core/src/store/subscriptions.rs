@@ -616,18 +616,18 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
                 if left == 0 {
                     return Ok(over);
                 }
-                let mut ended = Vec::with_capacity(BUDGET);
+                let (mut slots, mut ended) = (Vec::with_capacity(BUDGET), Vec::with_capacity(BUDGET));
+                // Copied under the same lock: once it is released, an answer to a NOTIFY may free the slot.
                 let more = part.with(|shard| {
-                    let more = shard.pop_expired(now.0, left.min(BUDGET), &mut ended);
-                    ended.iter().for_each(|&index| shard.clean(index));
+                    let more = shard.pop_expired(now.0, left.min(BUDGET), &mut slots);
+                    for &index in &slots {
+                        shard.clean(index);
+                        let slot = shard.slots.at(index);
+                        ended.push((Handle::of_slot(number, index, slot), slot.dialog, shard.copy(index)));
+                    }
                     more
                 });
-                for index in ended {
-                    let taken = part.with(|shard| {
-                        let slot = shard.slots.at(index);
-                        (Handle::of_slot(number, index, slot), slot.dialog, shard.copy(index))
-                    });
-                    let Ok((handle, hash, subscription)) = taken else { continue };
+                for (handle, hash, subscription) in ended {
                     self.unindex_dialog(hash, handle);
                     let _ = self.journal.ended(subscription.texts.dialog());
                     over.push((handle.token(), subscription));

@@ -42,6 +42,11 @@ impl<C, A: Allocator + Clone> Wheel<C, A> {
         Ok(Self { lists: lists.into_boxed_slice(), at: now, resume: None, chain: PhantomData })
     }
 
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.lists)
+    }
+
     /// Puts a record in. Returns the list, which the record has to remember.
     pub fn add<T: Record + Timed>(&mut self, slab: &mut Slab<T, A>, index: u32) -> u16
     where
