@@ -88,6 +88,14 @@ fn watchers_are_written_as_the_stock_module_writes_them() {
 }
 
 #[test]
+fn an_offset_of_expires_changes_the_columns_as_with_the_stock_module() {
+    // More than the 25 s within which two times are the same.
+    let offset = "modparam(\"presence\", \"expires_offset\", 100)";
+    compare(&[(1, 2)], offset, &["presentity"], scenarios::publications);
+    compare(&[(1, 1), (1, 3)], offset, &["active_watchers"], scenarios::subscriptions);
+}
+
+#[test]
 fn the_id_of_an_event_has_its_column() {
     // The stock module answers 489 to an Event with an id (RFC 6665 8.2.1 has it): nothing to compare with.
     for subs in [1, 2, 3] {

@@ -1,7 +1,8 @@
 //! What stands in the tables, and when: a real Kamailio over real SQLite files with Kamailio's own schema.
 //!
 //! The module under test is the one that `PRESENCE_SO` names. Where it is compared with Kamailio's own, or takes turns
-//! with it on one file, the other side is always the stock module.
+//! with it on one file, the other side is always the stock module. With `PRESENCE_SO=stock` it is compared with itself,
+//! and then nothing may differ; what it does not promise (contention, broken rows, many rows) fails.
 
 mod broken;
 mod columns;

@@ -1,6 +1,6 @@
 //! What was agreed outlives the server, and the change between this module and the stock one on the same file.
 
-use crate::server;
+use crate::{server, wait_for_number};
 use testkit::kamailio::Module;
 use testkit::phone::{Dialog, pidf};
 use testkit::{Kamailio, Phone, sqlite};
@@ -106,20 +106,34 @@ fn we_carry_on_where_the_stock_module_began() {
     }
 }
 
+/// All processes die at once, as when the power goes; then it starts again.
+fn die_and_start_again(server: &mut Kamailio) {
+    let pids: Vec<String> = server.pids().iter().map(u32::to_string).collect();
+    let killed = std::process::Command::new("kill").arg("-KILL").args(&pids).status();
+    assert!(killed.is_ok_and(|status| status.success()), "kill {pids:?}");
+    server.restart();
+}
+
 #[test]
 fn what_was_acknowledged_outlives_a_kill() {
     for subs in [1, 3] {
         let mut server = server(1, subs).start();
         let mut pair = Pair::meet(&server);
-        for _ in 0..3 {
-            pair.go_on();
-        }
-        for pid in server.pids() {
-            let killed = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
-            assert!(killed.is_ok(), "kill");
-        }
-        server.restart();
+        (0..3).for_each(|_| pair.go_on());
+        die_and_start_again(&mut server);
         pair.go_on();
         pair.part();
     }
+}
+
+#[test]
+fn what_was_flushed_outlives_a_kill_and_no_cseq_is_used_twice() {
+    let mut server = server(1, 2).param("db_update_period", 1).start();
+    let mut pair = Pair::meet(&server);
+    wait_for_number(&server, "SELECT count(*) FROM active_watchers", 1);
+    // These NOTIFYs are not in the row any more, or only in part.
+    (0..10).for_each(|_| pair.go_on());
+    die_and_start_again(&mut server);
+    pair.go_on();
+    pair.part();
 }
