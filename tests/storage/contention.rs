@@ -161,7 +161,7 @@ fn share(subs: u8, workers: u32, journal: &'static str) -> String {
     let codes = replies(&ours);
     let slowest = ours.iter().map(|(_, p)| p.slowest).max().unwrap_or_default().as_millis();
     let line = format!(
-        "subs_db_mode {subs}, {journal:6}, {workers} workers: {alone} replies alone, then beside others {codes:?}, \
+        "subs_db_mode {subs}, {journal:6}, {workers} workers: {alone} replies alone, with others beside {codes:?} in all, \
          slowest {slowest} ms; others: {} commits, stock {:?}",
         commits.load(Ordering::Relaxed),
         replies(&theirs)
