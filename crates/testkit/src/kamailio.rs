@@ -604,6 +604,16 @@ impl Kamailio {
     }
 }
 
+/// Removes a folder in which killed processes may still have a last file made or deleted.
+fn remove(folder: &Path) {
+    for _ in 0..50 {
+        if fs::remove_dir_all(folder).is_ok() || !folder.exists() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 impl Drop for Kamailio {
     fn drop(&mut self) {
         let pids = self.pids();
@@ -616,7 +626,7 @@ impl Drop for Kamailio {
         }
         let kept = self.builder.folder.is_some() || std::env::var_os("KEEP").is_some();
         if !kept && !std::thread::panicking() {
-            let _ = fs::remove_dir_all(&self.dir);
+            remove(&self.dir);
         } else if std::thread::panicking() {
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(40).collect();
