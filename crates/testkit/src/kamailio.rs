@@ -376,6 +376,10 @@ fn free_port() -> u16 {
     ports.into_iter().find(|&port| UdpSocket::bind(("127.0.0.1", port)).is_ok()).expect("a free port")
 }
 
+fn kill(signal: &str, pid: u32) {
+    let _ = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
 /// A running server.
 #[derive(Debug)]
 pub struct Kamailio {
@@ -545,7 +549,13 @@ impl Kamailio {
     pub fn try_stop(&mut self) -> Result<ExitStatus, String> {
         self.signal("TERM");
         let end = Instant::now() + Duration::from_secs(60);
+        let mut again = Instant::now() + Duration::from_secs(2);
         while Instant::now() < end {
+            if Instant::now() > again {
+                // A process that was just being forked loses its signal, and Kamailio's main one waits for it.
+                self.pids().into_iter().for_each(|pid| kill("TERM", pid));
+                again += Duration::from_secs(2);
+            }
             let child = self.child.as_mut().ok_or("the server does not run")?;
             if let Some(status) = child.try_wait().map_err(|e| format!("the server cannot be waited for: {e}"))? {
                 self.child = None;
@@ -563,7 +573,7 @@ impl Kamailio {
 
     /// Sends a signal to the main process.
     pub fn signal(&self, name: &str) {
-        let _ = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        kill(name, self.pid());
     }
 
     /// Stops it (if it runs) and starts it again with the same folder, database and port.
