@@ -22,42 +22,43 @@ const PRIVATE: [Holes; 2] =
 /// For transactions: 2 MB.
 const SHARED: [Holes; 1] = [Holes { step: 64, largest: 8192, each: 4 }];
 
+/// What `qm` needs beside a block, and the rest of the block itself.
+const OVERHEAD: usize = 128;
+
 /// Leaves the holes, if `qm` is what the host runs with; in the first process, before it forks.
 pub fn leave_holes() {
     // SAFETY: the host's own pairs of functions.
     unsafe {
         if raw::ksr_pkg_is_qm() != 0 {
-            PRIVATE.iter().for_each(|holes| holes.leave(raw::ksr_pkg_malloc, raw::ksr_pkg_free));
+            PRIVATE.iter().for_each(|holes| holes.leave(raw::ksr_pkg_malloc, raw::ksr_pkg_realloc));
         }
         if raw::ksr_shm_is_qm() != 0 {
-            SHARED.iter().for_each(|holes| holes.leave(raw::ksr_shm_malloc, raw::ksr_shm_free));
+            SHARED.iter().for_each(|holes| holes.leave(raw::ksr_shm_malloc, raw::ksr_shm_realloc));
         }
     }
 }
 
 impl Holes {
+    /// A block shrinks to almost nothing where it is: what it leaves free cannot grow together with the next hole,
+    /// and is too small for the block that comes next.
+    ///
     /// # Safety
-    /// The two functions belong together, and null is nothing to `free`.
+    /// The two functions belong to one heap.
     unsafe fn leave(
         self,
         malloc: unsafe extern "C" fn(usize) -> *mut c_void,
-        free: unsafe extern "C" fn(*mut c_void),
+        realloc: unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void,
     ) {
         let sizes = (self.step..=self.largest).step_by(self.step);
-        let blocks: Vec<_> = sizes
-            .flat_map(|size| core::iter::repeat_n(size, self.each))
-            .map(|size| {
-                // SAFETY: plain allocation. What stays between two holes keeps them apart.
-                unsafe {
-                    let hole = malloc(size);
-                    let _between = malloc(1);
-                    hole
+        for size in sizes.flat_map(|size| core::iter::repeat_n(size, self.each)) {
+            // SAFETY: plain allocation; what remains of the block stays for ever.
+            unsafe {
+                let block = malloc(size + OVERHEAD);
+                if block.is_null() {
+                    return;
                 }
-            })
-            .collect();
-        for block in blocks.into_iter().filter(|b| !b.is_null()) {
-            // SAFETY: allocated above, used by nobody.
-            unsafe { free(block) };
+                realloc(block, 1);
+            }
         }
     }
 }
