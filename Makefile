@@ -41,6 +41,7 @@ bench: build ## CPU per operation beside the stock module (BENCH="--quick --setu
 soak: build ## long runs: load, leaks, mutated messages, contention
 	@sh scripts/install.sh test
 	$(CARGO) test --release --test soak -- --include-ignored --test-threads 1 --nocapture
+	$(CARGO) test --release --test storage -- --ignored --test-threads 1 --nocapture
 
 install: build ## put presence.so into Kamailio's module folder, keeping the stock file
 	@sh scripts/swap.sh install $(SO) $(MODULES)

@@ -9,6 +9,11 @@ void *ksr_shm_malloc(size_t size) { return shm_malloc(size); }
 void ksr_shm_free(void *p) { shm_free(p); }
 void *ksr_pkg_malloc(size_t size) { return pkg_malloc(size); }
 void ksr_pkg_free(void *p) { pkg_free(p); }
+void *ksr_shm_realloc(void *p, size_t size) { return shm_realloc(p, size); }
+void *ksr_pkg_realloc(void *p, size_t size) { return pkg_realloc(p, size); }
+static int is_qm(const char *name) { return name && strcmp(name, "q_malloc") == 0; }
+int ksr_pkg_is_qm(void) { return is_qm(_pkg_root.mname); }
+int ksr_shm_is_qm(void) { return is_qm(_shm_root.mname); }
 
 int ksr_lock_init(gen_lock_t *lock) { return lock_init(lock) != 0; }
 void ksr_lock_get(gen_lock_t *lock) { lock_get(lock); }

@@ -141,6 +141,9 @@ impl Host for Surroundings<'_, '_> {
     }
 
     fn priority(&mut self) -> i32 {
+        if settings().xavp.is_empty() {
+            return 0;
+        }
         let now = self.now().unix.0.saturating_sub(PRIORITY_EPOCH);
         kamailio::xavp::int(settings().xavp, b"priority").unwrap_or_else(|| i32::try_from(now).unwrap_or(i32::MAX))
     }

@@ -72,7 +72,10 @@ fn child_init(rank: Rank) -> bool {
         return true;
     }
     match rank {
-        Rank::Init => !store::needs_database() || restore::restore(),
+        Rank::Init => {
+            kamailio::heap::leave_holes();
+            !store::needs_database() || restore::restore()
+        }
         Rank::Main => timers::fork(),
         Rank::TcpMain => true,
         _ => !store::needs_database() || store::database::open(),

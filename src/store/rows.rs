@@ -65,9 +65,23 @@ pub const COLUMNS: [Column; 26] = [
 /// Place of the `id` column in [`COLUMNS`].
 pub const ID_AT: usize = 24;
 
-/// A row as a subscription; none if its package is not registered.
+/// The place of `record_route` and `user_agent` in [`COLUMNS`]: in a request these may be folded over several lines.
+const FOLDED: [usize; 2] = [12, 14];
+/// The first column that is no text of a header field.
+const HEADERS_END: usize = 17;
+
+/// Whether no text of a row ends a line: it would begin a header field of its own in every NOTIFY.
+fn is_in_line(row: &Row<'_>) -> bool {
+    let in_line = |text: &[u8]| !text.iter().any(|b| matches!(b, b'\r' | b'\n' | 0));
+    (0..HEADERS_END).filter(|i| !FOLDED.contains(i)).all(|i| in_line(row.text(i)))
+}
+
+/// A row as a subscription; none if its package is not registered, or the row is not whole.
 pub fn from_row(row: &Row<'_>) -> Option<Subscription> {
     let package = packages::by_name(row.text(17))?;
+    if !is_in_line(row) {
+        return None;
+    }
     let mut texts: Vec<(Field, &[u8])> =
         TEXTS.iter().enumerate().map(|(i, (_, field))| (*field, row.text(i))).collect();
     texts.push((Field::UserAgent, row.text(14)));
@@ -91,15 +105,22 @@ fn number(n: u32) -> Value<'static> {
     Value::Int(n as i32)
 }
 
+/// A text of a subscription as its column holds it: NULL where the C module has nothing to write.
+fn text(s: &Subscription, field: Field) -> Value<'_> {
+    match field {
+        Field::RecordRoute | Field::Reason => Value::text_or_null(s.text(field)),
+        _ => Value::Text(s.text(field)),
+    }
+}
+
 /// A subscription as a row.
 pub fn insert(db: &mut Connection, s: &Subscription, ahead: u32) -> Result<(), Failed> {
     let registry = packages::all();
     let event = registry.get(usize::from(s.package.0)).map(|p| p.name.as_slice()).unwrap_or_default();
-    let mut row: Vec<Assign<'_>> =
-        TEXTS.iter().map(|(column, field)| Assign(column, Value::Text(s.text(*field)))).collect();
+    let mut row: Vec<Assign<'_>> = TEXTS.iter().map(|(column, field)| Assign(column, text(s, *field))).collect();
     row.extend([
         Assign(col::USER_AGENT, Value::Text(s.text(Field::UserAgent))),
-        Assign(col::EVENT_ID, Value::Text(s.event_id())),
+        Assign(col::EVENT_ID, Value::text_or_null(s.event_id())),
         Assign(col::PRESENTITY_URI, Value::Text(&s.presentity)),
         Assign(col::EVENT, Value::Text(event)),
         Assign(col::LOCAL_CSEQ, number(s.local_cseq.wrapping_add(ahead))),
@@ -128,7 +149,7 @@ pub fn update(db: &mut Connection, s: &Subscription, ahead: u32, of: &[Condition
     let set = [
         Assign(col::EXPIRES, Value::Int(s.expires.column())),
         Assign(col::STATUS, Value::Int(s.status as i32)),
-        Assign(col::REASON, Value::Text(s.text(Field::Reason))),
+        Assign(col::REASON, text(s, Field::Reason)),
         Assign(col::REMOTE_CSEQ, number(s.remote_cseq)),
         Assign(col::LOCAL_CSEQ, number(s.local_cseq.wrapping_add(ahead))),
         Assign(col::VERSION, number(s.version.wrapping_add(ahead))),

@@ -19,6 +19,16 @@ pub enum Value<'a> {
     Text(&'a [u8]),
     /// A blob column.
     Blob(&'a [u8]),
+    /// NULL. To write, not to compare with: nothing equals it.
+    Null,
+}
+
+impl<'a> Value<'a> {
+    /// A text, or NULL in place of an empty one.
+    #[must_use]
+    pub const fn text_or_null(text: &'a [u8]) -> Self {
+        if text.is_empty() { Self::Null } else { Self::Text(text) }
+    }
 }
 
 /// A column's name.
@@ -202,8 +212,9 @@ fn to_raw(value: Value<'_>) -> raw::db_val_t {
         Value::Int(i) => (raw::DB1_INT, raw::db_val_t__bindgen_ty_1 { int_val: i }),
         Value::Text(t) => (raw::DB1_STR, raw::db_val_t__bindgen_ty_1 { str_val: text_or_empty(t) }),
         Value::Blob(b) => (raw::DB1_BLOB, raw::db_val_t__bindgen_ty_1 { blob_val: text_or_empty(b) }),
+        Value::Null => (raw::DB1_STR, raw::db_val_t__bindgen_ty_1 { str_val: text_or_empty(b"") }),
     };
-    raw::db_val_t { type_, nul: 0, free: 0, val }
+    raw::db_val_t { type_, nul: c_int::from(value == Value::Null), free: 0, val }
 }
 
 /// Drivers take a null pointer for NULL; an empty slice of Rust's has a dangling one.

@@ -9,6 +9,7 @@
 
 pub mod db;
 pub mod entry;
+pub mod heap;
 pub mod kemi;
 pub mod lock;
 pub mod log;

@@ -376,6 +376,10 @@ fn free_port() -> u16 {
     ports.into_iter().find(|&port| UdpSocket::bind(("127.0.0.1", port)).is_ok()).expect("a free port")
 }
 
+fn kill(signal: &str, pid: u32) {
+    let _ = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
 /// A running server.
 #[derive(Debug)]
 pub struct Kamailio {
@@ -545,7 +549,13 @@ impl Kamailio {
     pub fn try_stop(&mut self) -> Result<ExitStatus, String> {
         self.signal("TERM");
         let end = Instant::now() + Duration::from_secs(60);
+        let mut again = Instant::now() + Duration::from_secs(2);
         while Instant::now() < end {
+            if Instant::now() > again {
+                // A process that was just being forked loses its signal, and Kamailio's main one waits for it.
+                self.pids().into_iter().for_each(|pid| kill("TERM", pid));
+                again += Duration::from_secs(2);
+            }
             let child = self.child.as_mut().ok_or("the server does not run")?;
             if let Some(status) = child.try_wait().map_err(|e| format!("the server cannot be waited for: {e}"))? {
                 self.child = None;
@@ -563,7 +573,7 @@ impl Kamailio {
 
     /// Sends a signal to the main process.
     pub fn signal(&self, name: &str) {
-        let _ = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        kill(name, self.pid());
     }
 
     /// Stops it (if it runs) and starts it again with the same folder, database and port.
@@ -594,6 +604,16 @@ impl Kamailio {
     }
 }
 
+/// Removes a folder in which killed processes may still have a last file made or deleted.
+fn remove(folder: &Path) {
+    for _ in 0..50 {
+        if fs::remove_dir_all(folder).is_ok() || !folder.exists() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 impl Drop for Kamailio {
     fn drop(&mut self) {
         let pids = self.pids();
@@ -606,7 +626,7 @@ impl Drop for Kamailio {
         }
         let kept = self.builder.folder.is_some() || std::env::var_os("KEEP").is_some();
         if !kept && !std::thread::panicking() {
-            let _ = fs::remove_dir_all(&self.dir);
+            remove(&self.dir);
         } else if std::thread::panicking() {
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(40).collect();

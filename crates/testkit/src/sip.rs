@@ -63,6 +63,8 @@ impl Message {
     }
 }
 
-fn tag(value: &str) -> &str {
+/// The tag in the value of From or To; empty without.
+#[must_use]
+pub fn tag(value: &str) -> &str {
     value.split(";tag=").nth(1).unwrap_or_default()
 }

@@ -58,6 +58,7 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
                 let slot = part.slots.at_mut(index);
                 let state = match (slot.stage, core::mem::replace(&mut slot.stored, Stored::Same)) {
                     (Stage::Gone, _) => RowState::Gone,
+                    (Stage::Last(_), _) if slot.has_row => RowState::Gone,
                     (Stage::Open, Stored::Missing) => RowState::Missing,
                     (Stage::Open, _) => RowState::Behind,
                     _ => continue,
@@ -69,7 +70,7 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
                 subscription.version = subscription.version.wrapping_add(lead);
                 let token = Handle::of_slot(shard, index, part.slots.at(index)).token();
                 out.push(Row { token, subscription, state });
-                if state == RowState::Gone {
+                if part.slots.at(index).stage == Stage::Gone {
                     part.release(index, &mut trash);
                 }
             }

@@ -240,6 +240,13 @@ impl<A: Allocator + Clone> Shard<A> {
         let resource = self.resources.at_mut(resource);
         resource.watcher_count -= 1;
         unlink::<Watch, _, _>(&mut self.slots, &mut resource.watchers, index);
+        // Its row goes with the next flush, not after the answer to the last NOTIFY: the server may stop before that,
+        // and must not begin again with a subscription that has ended.
+        if self.slots.at(index).has_row {
+            self.soil(index);
+        } else {
+            self.clean(index);
+        }
     }
 
     /// Lets a slot go that is over and has nothing under way. If its row is left, that is deleted first.
@@ -286,9 +293,9 @@ impl<A: Allocator + Clone> Shard<A> {
         let start = out.len();
         let more = self.timers.turn(&mut self.slots, now, budget, remember, out);
         for &index in &out[start..] {
-            self.end(index, Stage::Last(false), false);
             // Rows that have expired are deleted all together.
             self.slots.at_mut(index).has_row = false;
+            self.end(index, Stage::Last(false), false);
             self.owe(index);
         }
         more

@@ -219,7 +219,6 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
                 shard.slots.at_mut(index).status = status;
             }
             shard.owe(index);
-            shard.clean(index);
             Handle::of_slot(handle.shard, index, shard.slots.at(index)).token()
         })
     }

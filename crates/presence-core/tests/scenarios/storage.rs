@@ -124,6 +124,21 @@ fn write_back_deletes_the_row_of_a_watcher_who_is_gone() {
 }
 
 #[test]
+fn write_back_deletes_the_row_of_one_who_left_before_the_last_notify_is_answered() {
+    let mut world = World::with(config(SubsMode::WriteBack));
+    let mut w = watching(&mut world, "w", "a", "presence");
+    take(&world, 100);
+    world.subscribe(&mut w, Some(0)).expect("accepted");
+    let last = world.notifies();
+    assert_eq!(last.len(), 1, "not answered yet");
+    assert_eq!(states(&take(&world, 100)), [(RowState::Gone, "w-a-presence".to_owned())]);
+    world.answer(&last[0], 200);
+    assert_eq!(take(&world, 100), [], "deleted once");
+    let census = world.store.check().expect("whole");
+    assert_eq!((census.leaving, census.gone, census.resources), (0, 0, 0));
+}
+
+#[test]
 fn a_loaded_subscription_goes_on_where_its_row_stood() {
     let mut world = World::with(config(SubsMode::WriteBack));
     let mut w = watching(&mut world, "w", "a", "presence");

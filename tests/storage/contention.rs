@@ -1,0 +1,219 @@
+//! Many workers, and other programs, on one SQLite file: nobody is refused because of that, and nothing is lost.
+
+use crate::session::Session;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use testkit::kamailio::{Database, Module};
+use testkit::phone::{Dialog, pidf, unique};
+use testkit::{Kamailio, Phone, sqlite};
+
+/// How long the workers have the file to themselves, and how long they share it.
+const ALONE: Duration = Duration::from_millis(500);
+const SHARED: Duration = Duration::from_millis(1200);
+/// Clients of the server under test.
+const CLIENTS: usize = 8;
+
+/// What one client was promised.
+#[derive(Default)]
+struct Promises {
+    replies: BTreeMap<u16, u64>,
+    slowest: Duration,
+    /// Call-IDs.
+    open: Vec<String>,
+    closed: Vec<String>,
+    /// The entity-tag of its publication.
+    etag: Option<String>,
+}
+
+impl Promises {
+    /// Asks; the reply, or none within 5 s (code 0).
+    fn ask(&mut self, phone: &mut Phone, request: &str) -> Option<testkit::sip::Message> {
+        let start = Instant::now();
+        phone.send_raw(request.as_bytes());
+        let reply = phone.receive(Duration::from_secs(5));
+        phone.inbox.clear();
+        *self.replies.entry(reply.as_ref().map_or(0, testkit::sip::Message::code)).or_default() += 1;
+        self.slowest = self.slowest.max(start.elapsed());
+        reply.filter(|r| r.code() / 100 == 2)
+    }
+
+    /// One round: a new subscription, its refresh, a change of the publication; every other subscription ends.
+    fn round(&mut self, phone: &mut Phone, number: usize) {
+        let mut dialog = Dialog {
+            presentity: phone.user.clone(),
+            event: "presence".into(),
+            call_id: format!("busy-{}", unique()),
+            to_tag: String::new(),
+            from_tag: "f".into(),
+            cseq: 1,
+        };
+        let request = phone.subscribe_request(&dialog, Some(3000), &[]);
+        if let Some(reply) = self.ask(phone, &request) {
+            dialog.to_tag = reply.to_tag().to_owned();
+            self.open.push(dialog.call_id.clone());
+            dialog.cseq += 1;
+            let ends = number % 2 == 1;
+            let request = phone.subscribe_request(&dialog, Some(if ends { 0 } else { 2000 }), &[]);
+            if self.ask(phone, &request).is_some() && ends {
+                self.open.pop();
+                self.closed.push(dialog.call_id.clone());
+            }
+        }
+        let body = pidf(&phone.user, "open", &number.to_string());
+        let request = phone.publish_request(&phone.user, "presence", self.etag.as_deref(), Some(3000), &body, &[]);
+        if let Some(reply) = self.ask(phone, &request) {
+            self.etag = reply.header("SIP-ETag").map(str::to_owned);
+        }
+    }
+
+    fn go_on(&mut self, phone: &mut Phone, time: Duration) {
+        let end = Instant::now() + time;
+        let mut number = self.open.len() + self.closed.len();
+        while Instant::now() < end {
+            self.round(phone, number);
+            number += 1;
+        }
+    }
+}
+
+/// All clients at once, for some time.
+fn load(clients: &mut [(Phone, Promises)], time: Duration) {
+    thread::scope(|scope| {
+        for (phone, promises) in clients {
+            scope.spawn(move || promises.go_on(phone, time));
+        }
+    });
+}
+
+fn clients(server: &Kamailio, count: usize, name: &str) -> Vec<(Phone, Promises)> {
+    (0..count).map(|n| (Phone::new(&format!("{name}{n}"), server.port), Promises::default())).collect()
+}
+
+/// Another program: short transactions that hold the lock for 10 ms.
+fn write_too(file: &std::path::Path, stop: &AtomicBool, commits: &AtomicU64) {
+    let mut session = Session::open(file);
+    while !stop.load(Ordering::Relaxed) {
+        session.run("BEGIN IMMEDIATE");
+        session.run("UPDATE version SET table_version=table_version WHERE table_name='presentity'");
+        thread::sleep(Duration::from_millis(10));
+        session.run("COMMIT");
+        commits.fetch_add(1, Ordering::Relaxed);
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn replies(clients: &[(Phone, Promises)]) -> BTreeMap<u16, u64> {
+    let mut all = BTreeMap::new();
+    for (code, count) in clients.iter().flat_map(|(_, p)| &p.replies) {
+        *all.entry(*code).or_default() += count;
+    }
+    all
+}
+
+/// Everything that was promised is in the tables.
+fn kept(server: &Kamailio, clients: &[(Phone, Promises)]) {
+    let file = server.database_file();
+    let rows: BTreeSet<String> = sqlite::run(&file, "SELECT callid FROM active_watchers").into_iter().collect();
+    let tags: BTreeSet<String> =
+        sqlite::run(&file, "SELECT username || ' ' || etag FROM presentity").into_iter().collect();
+    for (phone, promises) in clients {
+        let missing: Vec<_> = promises.open.iter().filter(|call| !rows.contains(*call)).collect();
+        assert!(missing.is_empty(), "acknowledged, and not in the table: {missing:?}");
+        let left: Vec<_> = promises.closed.iter().filter(|call| rows.contains(*call)).collect();
+        assert!(left.is_empty(), "ended, and still in the table: {left:?}");
+        let etag = promises.etag.as_deref().unwrap_or_default();
+        assert!(
+            tags.contains(&format!("{} {etag}", phone.user)),
+            "publication of {} with {etag} is missing",
+            phone.user
+        );
+    }
+}
+
+/// One server with so many workers, first alone with its file, then beside others. Gives what to print.
+fn share(subs: u8, workers: u32, journal: &'static str) -> String {
+    let server = Kamailio::builder()
+        .database(Database::Sqlite(journal))
+        .param("publ_cache", 1)
+        .param("subs_db_mode", subs)
+        .children(workers)
+        .start();
+    let file = server.database_file();
+    let mut ours = clients(&server, CLIENTS, "ours");
+    load(&mut ours, ALONE);
+    let alone: u64 = replies(&ours).values().sum();
+    let neighbour = Kamailio::builder()
+        .module(Module::Stock)
+        .database(Database::SqliteFile(file.clone()))
+        .param("publ_cache", 1)
+        .param("subs_db_mode", subs)
+        .start();
+    let mut theirs = clients(&neighbour, 2, "theirs");
+    let (stop, commits) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| write_too(&file, &stop, &commits));
+        scope.spawn(|| load(&mut theirs, SHARED));
+        load(&mut ours, SHARED);
+        stop.store(true, Ordering::Relaxed);
+    });
+    let codes = replies(&ours);
+    let slowest = ours.iter().map(|(_, p)| p.slowest).max().unwrap_or_default().as_millis();
+    let line = format!(
+        "subs_db_mode {subs}, {journal:6}, {workers} workers: {alone} replies alone, with others beside {codes:?} in all, \
+         slowest {slowest} ms; others: {} commits, stock {:?}",
+        commits.load(Ordering::Relaxed),
+        replies(&theirs)
+    );
+    assert_eq!(codes.keys().copied().collect::<Vec<_>>(), [200], "{line}");
+    assert!(alone > 50 && codes[&200] > alone + 50, "too little was asked: {line}");
+    assert!(commits.load(Ordering::Relaxed) >= 3, "the other program did not come to write: {line}");
+    // Of the last NOTIFYs some may be under way: that changes no row's presence.
+    kept(&server, &ours);
+    line
+}
+
+fn all_shapes(subs: u8) {
+    for journal in ["WAL", "DELETE"] {
+        for workers in [2, 4, 8] {
+            println!("{}", share(subs, workers, journal));
+        }
+    }
+}
+
+#[test]
+fn nobody_is_refused_with_write_through() {
+    all_shapes(1);
+}
+
+#[test]
+fn nobody_is_refused_with_the_database_alone() {
+    all_shapes(3);
+}
+
+#[test]
+fn a_lock_that_is_held_for_too_long_is_a_503_within_the_patience() {
+    for subs in [1, 3] {
+        let server = crate::server(1, subs).param("db_wait_time", 600).children(4).start();
+        let mut ours = clients(&server, CLIENTS, "ours");
+        let mut other = Session::open(&server.database_file());
+        other.run("BEGIN IMMEDIATE");
+        thread::scope(|scope| {
+            for (phone, promises) in &mut ours {
+                scope.spawn(|| promises.round(phone, 0));
+            }
+        });
+        let (codes, slowest) = (replies(&ours), ours.iter().map(|(_, p)| p.slowest).max().unwrap_or_default());
+        println!("subs_db_mode {subs}: {codes:?}, slowest {} ms", slowest.as_millis());
+        assert_eq!(codes, BTreeMap::from([(503, 2 * CLIENTS as u64)]));
+        // Eight requests at four workers: each waits for its patience and the last of SQLite's steps, behind another one
+        // or two. Without the patience it would be for ever.
+        assert!(slowest < Duration::from_millis(3 * (600 + 400) + 500), "{slowest:?}");
+        other.run("COMMIT");
+        ours.iter_mut().for_each(|(_, promises)| *promises = Promises::default());
+        load(&mut ours, Duration::from_millis(100));
+        assert_eq!(replies(&ours).keys().copied().collect::<Vec<_>>(), [200], "subs_db_mode {subs}, afterwards");
+        kept(&server, &ours);
+    }
+}

@@ -1,0 +1,121 @@
+//! What happens by itself: rows that are written later, and rows that run out.
+
+use crate::{server, wait_for_number};
+use std::time::Duration;
+use testkit::phone::pidf;
+use testkit::{Phone, sqlite};
+
+const SUBSCRIPTIONS: &str = "SELECT count(*) FROM active_watchers";
+const PUBLICATIONS: &str = "SELECT count(*) FROM presentity";
+
+#[test]
+fn a_flush_writes_changes_and_takes_away_what_ended() {
+    let server = server(1, 2).param("db_update_period", 1).start();
+    let file = server.database_file();
+    let mut bob = Phone::new("bob", server.port);
+    let mut dialogs: Vec<_> = (0..5).map(|n| bob.subscribe(&format!("alice{n}"), "presence", 600)).collect();
+    wait_for_number(&server, SUBSCRIPTIONS, 5);
+    assert_eq!(bob.resubscribe(&mut dialogs[0], 1200).code(), 200);
+    assert_eq!(bob.resubscribe(&mut dialogs[1], 0).code(), 200);
+    wait_for_number(&server, SUBSCRIPTIONS, 4);
+    wait_for_number(&server, "SELECT count(*) FROM active_watchers WHERE remote_cseq=2", 1);
+    let span = "SELECT max(expires) - min(expires) BETWEEN 590 AND 620 FROM active_watchers";
+    assert_eq!(sqlite::number(&file, span), 1, "the refresh has its new end");
+}
+
+#[test]
+fn without_flushes_the_last_one_writes_everything() {
+    let mut server = server(1, 2).param("db_update_period", 0).start();
+    let file = server.database_file();
+    let mut bob = Phone::new("bob", server.port);
+    let mut dialogs: Vec<_> = (0..20).map(|n| bob.subscribe(&format!("alice{n}"), "presence", 600)).collect();
+    bob.resubscribe(&mut dialogs[0], 0);
+    bob.listen(Duration::from_millis(1200));
+    assert_eq!(sqlite::number(&file, SUBSCRIPTIONS), 0, "nothing is written before the end");
+    server.stop();
+    assert_eq!(sqlite::number(&file, SUBSCRIPTIONS), 19);
+    // Who left without answering the last NOTIFY is gone all the same.
+    server.restart();
+    bob.answer = None;
+    assert_eq!(bob.resubscribe(&mut dialogs[3], 0).code(), 200);
+    bob.answer = Some(200);
+    server.stop();
+    assert_eq!(sqlite::number(&file, SUBSCRIPTIONS), 18);
+    // Rows that are there are changed and deleted by the next last flush.
+    server.restart();
+    assert_eq!(bob.resubscribe(&mut dialogs[1], 0).code(), 200);
+    assert_eq!(bob.resubscribe(&mut dialogs[2], 1800).code(), 200);
+    bob.subscribe("another", "presence", 600);
+    server.stop();
+    assert_eq!(sqlite::number(&file, SUBSCRIPTIONS), 18);
+    assert_eq!(sqlite::number(&file, "SELECT count(*) FROM active_watchers WHERE remote_cseq=2"), 1);
+}
+
+#[test]
+fn a_subscription_that_runs_out_is_terminated_by_timeout() {
+    for subs in 0..=3 {
+        let server = server(1, subs).param("db_update_period", 1).start();
+        let mut bob = Phone::new("bob", server.port);
+        let mut dialog = bob.subscribe("alice", "presence", 1);
+        let first = bob.notify();
+        let last = bob.notify_within(6.0).unwrap_or_else(|| panic!("subs_db_mode {subs}: no NOTIFY at the end"));
+        assert_eq!(last.state(), "terminated;reason=timeout", "subs_db_mode {subs}");
+        assert!(last.cseq() > first.cseq(), "subs_db_mode {subs}");
+        assert_eq!(last.header("Call-ID"), Some(dialog.call_id.as_str()));
+        wait_for_number(&server, SUBSCRIPTIONS, 0);
+        assert_eq!(bob.resubscribe(&mut dialog, 600).code(), 481, "subs_db_mode {subs}");
+        assert!(bob.notify_within(1.2).is_none(), "subs_db_mode {subs}: one last NOTIFY, not two");
+    }
+}
+
+#[test]
+fn a_publication_that_runs_out_is_taken_away_and_told() {
+    for publ in 0..=2 {
+        let server = server(publ, 2).param("clean_period", 1).start();
+        let mut alice = Phone::new("alice", server.port);
+        let mut bob = Phone::new("bob", server.port);
+        bob.subscribe("alice", "presence", 600);
+        bob.notify();
+        let reply = alice.publish("presence", None, Some(1), &pidf("alice", "open", "short"));
+        assert_eq!(reply.code(), 200);
+        assert!(bob.notify().body.contains("short"), "publ_cache {publ}");
+        let after = bob.notify_within(6.0).unwrap_or_else(|| panic!("publ_cache {publ}: nobody was told"));
+        assert!(!after.body.contains("short"), "publ_cache {publ}: {}", after.body);
+        assert!(after.state().starts_with("active"), "publ_cache {publ}");
+        wait_for_number(&server, PUBLICATIONS, 0);
+        let etag = reply.header("SIP-ETag").expect("a tag");
+        assert_eq!(alice.publish("presence", Some(etag), Some(600), "").code(), 412, "publ_cache {publ}");
+    }
+}
+
+#[test]
+fn what_ran_out_while_the_server_was_down_is_swept_too() {
+    for subs in [1, 2, 3] {
+        let mut server = server(1, subs).param("db_update_period", 1).param("clean_period", 1).start();
+        let mut bob = Phone::new("bob", server.port);
+        let mut alice = Phone::new("alice", server.port);
+        bob.subscribe("alice", "presence", 2);
+        bob.subscribe("alice", "presence", 600);
+        assert_eq!(alice.publish("presence", None, Some(2), &pidf("alice", "open", "short")).code(), 200);
+        server.stop();
+        let rows = sqlite::number(&server.database_file(), SUBSCRIPTIONS);
+        assert_eq!(rows, 2, "subs_db_mode {subs}: both outlive the server");
+        std::thread::sleep(Duration::from_millis(3000));
+        server.restart();
+        wait_for_number(&server, SUBSCRIPTIONS, 1);
+        wait_for_number(&server, PUBLICATIONS, 0);
+    }
+}
+
+#[test]
+fn watchers_who_wait_for_a_day_are_forgotten() {
+    let server = server(1, 2).extra(crate::ASK_FIRST).param("clean_period", 1).start();
+    let file = server.database_file();
+    let mut bob = Phone::new("bob", server.port);
+    bob.subscribe("old", "presence", 600);
+    bob.subscribe("new", "presence", 600);
+    sqlite::run(&file, "UPDATE watchers SET inserted_time = inserted_time - 86500 WHERE presentity_uri LIKE '%old%'");
+    wait_for_number(&server, "SELECT count(*) FROM watchers", 1);
+    let left = sqlite::run(&file, "SELECT presentity_uri FROM watchers");
+    assert_eq!(left, ["sip:new@test.local"]);
+}

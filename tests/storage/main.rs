@@ -1,0 +1,42 @@
+//! What stands in the tables, and when: a real Kamailio over real SQLite files with Kamailio's own schema.
+//!
+//! The module under test is the one that `PRESENCE_SO` names. Where it is compared with Kamailio's own, or takes turns
+//! with it on one file, the other side is always the stock module. With `PRESENCE_SO=stock` it is compared with itself,
+//! and then nothing may differ; what it does not promise (contention, broken rows, many rows) fails.
+
+mod broken;
+mod columns;
+mod committed;
+mod contention;
+mod differences;
+mod flush;
+mod modes;
+mod restart;
+mod restore;
+mod scenarios;
+mod session;
+mod table;
+
+use testkit::kamailio::{Builder, Database};
+use testkit::{Kamailio, sqlite};
+
+/// A server over a new SQLite file, with this `publ_cache` and this `subs_db_mode`.
+fn server(publ: u8, subs: u8) -> Builder {
+    Kamailio::builder().database(Database::Sqlite("WAL")).param("publ_cache", publ).param("subs_db_mode", subs)
+}
+
+/// Watchers need the presentity's permission, by rules in the table `xcap`.
+const ASK_FIRST: &str = r#"modparam("presence_xml", "force_active", 0)
+modparam("presence_xml", "integrated_xcap_server", 1)"#;
+
+/// Waits until a statement gives this number.
+fn wait_for_number(server: &Kamailio, statement: &str, wanted: i64) {
+    let file = server.database_file();
+    let mut last = None;
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while last != Some(wanted) {
+        assert!(std::time::Instant::now() < end, "{statement}: {last:?} after 10 s, not {wanted}");
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        last = Some(sqlite::number(&file, statement));
+    }
+}

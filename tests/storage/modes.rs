@@ -1,0 +1,83 @@
+//! Every combination of `publ_cache` and `subs_db_mode` starts and serves.
+
+use crate::server;
+use testkit::phone::pidf;
+use testkit::{Kamailio, Phone, sqlite};
+
+/// One round: subscribe, publish, be told, end.
+fn serve(server: &Kamailio, what: &str) {
+    let mut alice = Phone::new("alice", server.port);
+    let mut bob = Phone::new("bob", server.port);
+    let mut dialog = bob.subscribe("alice", "presence", 600);
+    let first = bob.notify();
+    assert!(first.state().starts_with("active"), "{what}: {first:?}");
+    let reply = alice.publish("presence", None, Some(600), &pidf("alice", "open", "here"));
+    assert_eq!(reply.code(), 200, "{what}: {reply:?}");
+    let etag = reply.header("SIP-ETag").expect("a tag").to_owned();
+    let told = bob.notify();
+    assert!(told.body.contains("<note>here</note>") && told.cseq() > first.cseq(), "{what}: {told:?}");
+    // A second watcher gets the state at once.
+    let mut carol = Phone::new("carol", server.port);
+    carol.subscribe("alice", "presence", 600);
+    assert!(carol.notify().body.contains("<note>here</note>"), "{what}");
+    assert_eq!(bob.resubscribe(&mut dialog, 0).code(), 200, "{what}");
+    assert!(bob.notify().state().starts_with("terminated"), "{what}");
+    assert_eq!(alice.publish("presence", Some("a.b.1"), Some(600), "").code(), 412, "{what}");
+    assert_eq!(alice.publish("presence", Some(&etag), Some(0), "").code(), 200, "{what}");
+    assert!(!carol.notify().body.contains("<note>here</note>"), "{what}");
+}
+
+#[test]
+fn every_combination_serves_and_stops() {
+    for publ in 0..=2 {
+        for subs in 0..=3 {
+            let what = format!("publ_cache {publ}, subs_db_mode {subs}");
+            let mut server = server(publ, subs).start();
+            serve(&server, &what);
+            assert!(server.is_running(), "{what}");
+            assert!(server.stop().success(), "{what}");
+            let errors: Vec<String> =
+                server.log_lines("ERROR").into_iter().filter(|l| l.contains("presence")).collect();
+            assert!(errors.is_empty(), "{what}: {errors:?}");
+            // Carol is still there, where subscriptions are kept at all.
+            let rows = sqlite::number(&server.database_file(), "SELECT count(*) FROM active_watchers");
+            assert_eq!(rows, i64::from(subs != 0), "{what}");
+        }
+    }
+}
+
+#[test]
+fn only_memory_needs_no_database() {
+    let memory = Kamailio::builder().param("publ_cache", 2).param("subs_db_mode", 0).start();
+    serve(&memory, "no database");
+    for subs in 1..=3 {
+        let refused = Kamailio::builder().param("publ_cache", 2).param("subs_db_mode", subs).try_start();
+        let log = refused.err().unwrap_or_else(|| panic!("subs_db_mode {subs} started without a database"));
+        assert!(log.contains("db_url"), "subs_db_mode {subs}: no word about db_url in\n{log}");
+    }
+}
+
+#[test]
+fn a_mode_that_does_not_exist_is_refused_with_a_sentence() {
+    for (name, value) in [("publ_cache", 3), ("publ_cache", -1), ("subs_db_mode", 4), ("subs_db_mode", -1)] {
+        let log = server(1, 2).param(name, value).try_start().err().unwrap_or_else(|| panic!("{name} {value} started"));
+        assert!(log.contains(&format!("modparam {name} is {value}")), "{name} {value}:\n{log}");
+    }
+}
+
+#[test]
+fn a_table_of_another_version_is_refused_with_a_sentence() {
+    for table in ["presentity", "active_watchers", "watchers"] {
+        let mut server = server(1, 2).start();
+        server.stop();
+        let file = server.database_file();
+        sqlite::run(&file, &format!("UPDATE version SET table_version=1 WHERE table_name='{table}'"));
+        let again = server_on(&file).try_start();
+        let log = again.err().unwrap_or_else(|| panic!("started with {table} of version 1"));
+        assert!(log.contains(table) && log.contains("version"), "{log}");
+    }
+}
+
+fn server_on(file: &std::path::Path) -> testkit::kamailio::Builder {
+    Kamailio::builder().database(testkit::kamailio::Database::SqliteFile(file.into()))
+}
