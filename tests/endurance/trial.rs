@@ -3,14 +3,17 @@
 use crate::endurance::memory::{Growth, Held};
 use loadgen::{Load, Mix, Phase, Publish, Settings, Subscribe, Tally};
 use std::fmt;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
-use testkit::{Database, Kamailio, sqlite, wait_for};
+use testkit::{Database, Kamailio, sqlite};
 
 /// Requests in the life of a publication, and of a dialog.
 const PUBLISHES: u32 = 5;
 const SUBSCRIBES: u32 = 4;
 /// Rounds before memory is looked at: pools fill, caches grow.
 const WARM_UP: u32 = 3;
+/// How long the server has to empty its tables: several periods of write-back.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What each operation may leave behind, in bytes, for the median to be called none: far less than any record.
 const SHM_LIMIT: f64 = 0.5;
 const PKG_LIMIT: f64 = 0.5;
@@ -52,6 +55,8 @@ pub struct Outcome {
     tally: Tally,
     held: Vec<Held>,
     time: Duration,
+    /// Rows that were still in the tables when nothing was left; the most of all rounds.
+    left: i64,
     /// Lines in the server's log that tell of a mistake.
     logged: Vec<String>,
 }
@@ -64,9 +69,10 @@ impl Trial {
         let mut load = Load::new(settings).expect("a socket");
         let mut tally = Tally::default();
         let mut held = Vec::new();
+        let mut left = 0;
         for round in 0..WARM_UP + self.rounds {
             self.round(round, &mut load, &mut tally);
-            self.wait_until_empty(&server);
+            left = left.max(self.rows_left(&server));
             // Processes tell how much pkg memory they use when they handle a message.
             tally.merge(load.run(&Phase::Options { count: 50 * self.workers }).tally);
             if round >= WARM_UP {
@@ -78,7 +84,7 @@ impl Trial {
         logged.extend(server.log_lines("BUG"));
         let status = server.stop();
         assert!(status.success(), "{status}: {}", server.log());
-        Outcome { trial: self, tally, held, time: start.elapsed(), logged }
+        Outcome { trial: self, tally, held, left, time: start.elapsed(), logged }
     }
 
     fn operations_per_round(&self) -> u32 {
@@ -128,14 +134,20 @@ impl Trial {
         assert!(due > 0 && (asked == due || tally.refused() > 0), "{asked} of {due} requests were sent");
     }
 
-    /// What was removed must go from the tables, too.
-    fn wait_until_empty(&self, server: &Kamailio) {
+    /// Rows of what was removed: the tables must be empty soon, too.
+    fn rows_left(&self, server: &Kamailio) -> i64 {
         if self.storage == Storage::Memory {
-            return;
+            return 0;
         }
-        let count = "SELECT (SELECT count(*) FROM presentity) + (SELECT count(*) FROM active_watchers)";
-        let is_empty = || (sqlite::number(&server.database_file(), count) == 0).then_some(());
-        wait_for("no row is left", 30.0, is_empty);
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let count = "SELECT (SELECT count(*) FROM presentity) + (SELECT count(*) FROM active_watchers)";
+            let rows = sqlite::number(&server.database_file(), count);
+            if rows == 0 || Instant::now() > end {
+                return rows;
+            }
+            sleep(Duration::from_millis(100));
+        }
     }
 }
 
@@ -149,6 +161,9 @@ impl Outcome {
         let growth = self.growth();
         let mut wrong = self.tally.complaints();
         wrong.extend(self.logged.iter().cloned());
+        if self.left > 0 {
+            wrong.push(format!("{} rows were left in the tables", self.left));
+        }
         let grown = [
             ("shm", growth.shm, SHM_LIMIT),
             ("pkg", growth.pkg, PKG_LIMIT),
