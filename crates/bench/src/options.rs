@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(options.rows, [Row::Publish(Step::Second), Row::Subscribe(Step::Second)]);
         assert_eq!(options.setups.iter().map(Setup::name).collect::<Vec<_>>(), ["sqlite1-qm-2w", "sqlite1-qm-1w"]);
         assert_eq!(options.rows_to_run().collect::<Vec<_>>(), Row::ALL[..5]);
-        let fanout = read("table --rows 1,000").expect("a valid line");
+        let fanout = read("table --rows 1000").expect("a valid line");
         assert_eq!(fanout.rows_to_run().collect::<Vec<_>>(), Row::ALL[7..]);
     }
 

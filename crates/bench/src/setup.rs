@@ -78,7 +78,7 @@ impl fmt::Display for Row {
             Self::Subscribe(Step::Second) => "SUBSCRIBE refresh + NOTIFY",
             Self::Subscribe(Step::Third) => "SUBSCRIBE end + NOTIFY",
             Self::Fanout(100) => "NOTIFY, fan-out to 100",
-            Self::Fanout(_) => "NOTIFY, fan-out to 1,000",
+            Self::Fanout(_) => "NOTIFY, fan-out to 1000",
         })
     }
 }
