@@ -30,6 +30,13 @@ test: build ## all tests
 	@sh scripts/install.sh test
 	@sh scripts/test.sh
 
+test-matrix: packages ## what a phone sees, on Kamailio 6.0.1 (Debian 13), unpacked beside the installed one
+	@set -e; variables=$$(sh scripts/host.sh trixie target/hosts/trixie); eval "$$variables"; \
+	export CARGO_TARGET_DIR=$(CURDIR)/target/hosts/build; so=$$CARGO_TARGET_DIR/release/presence.so; \
+	$(CARGO) build --release --package presence; \
+	cp -f $$CARGO_TARGET_DIR/release/libpresence.so $$so.new && mv -f $$so.new $$so; \
+	PRESENCE_SO=$$so sh scripts/test.sh --release --test host --test params
+
 check: headers ## formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings

@@ -17,8 +17,7 @@ struct Holes {
 }
 
 /// For what lives as long as a message is processed: 0.3 MB of each process.
-const PRIVATE: [Holes; 2] =
-    [Holes { step: 16, largest: 1024, each: 3 }, Holes { step: 128, largest: 8192, each: 1 }];
+const PRIVATE: [Holes; 2] = [Holes { step: 16, largest: 1024, each: 3 }, Holes { step: 128, largest: 8192, each: 1 }];
 /// For transactions: 2 MB.
 const SHARED: [Holes; 1] = [Holes { step: 64, largest: 8192, each: 4 }];
 

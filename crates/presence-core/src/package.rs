@@ -60,8 +60,14 @@ impl Package {
     /// are part of the package's name. Other parameters belong to the subscription (RFC 6665 8.2.1).
     #[must_use]
     pub fn accepts(&self, event: &Event<'_>) -> bool {
-        let Ok(own) = Event::parse(&self.name) else { return false };
-        own.name.eq_ignore_ascii_case(event.name) && own.params.iter().all(|p| has(&event.params, p))
+        let (name, params) = match self.name.iter().position(|&b| b == b';') {
+            Some(end) => (&self.name[..end], &self.name[end..]),
+            None => (self.name.as_slice(), &[][..]),
+        };
+        // Names first: nearly all packages end here.
+        name.eq_ignore_ascii_case(event.name)
+            && (params.is_empty()
+                || Event::parse(&self.name).is_ok_and(|own| own.params.iter().all(|p| has(&event.params, p))))
     }
 
     /// How many parameters its name has: the package with the most is the one that is meant.
