@@ -1,4 +1,5 @@
-//! The C interface: what the host and other modules call, in their types. The only unsafe room of the module.
+//! The C interface: what the host and other modules call, in their types. The module's unsafe room; the only unsafe
+//! lines elsewhere are those that refuse a modparam (`params`).
 
 pub mod api;
 pub mod commands;

@@ -21,7 +21,8 @@ pub enum Refusal {
     NoSubscription,
     /// No package of that name (RFC 6665 4.2.1.1).
     BadEvent,
-    /// Memory is exhausted, or the database cannot be written in time: nothing was changed.
+    /// Memory is exhausted, or the database cannot be written in time: nothing was changed. With write-through a refresh
+    /// of a subscription is in memory by then.
     Unavailable(Seconds),
     /// A package refused, or something failed that is logged elsewhere.
     ServerError,

@@ -1,8 +1,9 @@
 //! Subscriptions and publications in memory that processes share.
 //!
 //! Generic over the allocator and the lock, so that the same code runs in the server's shared memory and, in tests,
-//! on the heap. Rules: one lock at a time; while it is held nothing is allocated, freed or called; every loop under a
-//! lock has a budget. Memory is made beforehand ([`shard::Gift`]) and dropped afterwards ([`shard::Trash`]).
+//! on the heap. Rules: one lock at a time; while it is held nothing of the shared memory is allocated or freed, and
+//! nobody is called (copies that leave the lock go to the process's own heap); loops under a lock have a budget, but for
+//! those over the publications of one resource. Memory is made beforehand ([`shard::Gift`]) and dropped afterwards ([`shard::Trash`]).
 
 mod chain;
 pub mod check;

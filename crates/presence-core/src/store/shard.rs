@@ -1,5 +1,5 @@
 //! One shard: some of the resources with their subscriptions and publications. Everything here happens under the
-//! shard's lock: compare, copy, swap, unlink; nothing is allocated, nothing is freed, nobody is called.
+//! shard's lock: compare, copy, swap, unlink; no shared memory is allocated or freed, nobody is called.
 
 use super::chain::{Ends, push, unlink};
 use super::index::{Index, Table};
