@@ -4,21 +4,31 @@ use crate::commands::with_server;
 use crate::params::settings;
 use crate::store::{self, database, rows};
 use crate::{auth, host};
-
+use kamailio::lock::Gate;
 use kamailio::log;
 use kamailio::timer;
 use presence_core::config::SubsMode;
+use presence_core::refusal::Fault;
 use presence_core::store::{Row, RowState};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// Dialogs, and postponed changes, of one tick.
 const PER_TICK: usize = 1000;
 /// Rows of one transaction.
 const ROWS: usize = 100;
+/// After how many rows in a row that cannot be written the database counts as gone.
+const REFUSALS: usize = 3;
+/// How long the last flush may take: the host kills what has not ended after 60 s.
+const LAST_FLUSH: Duration = Duration::from_secs(30);
+
+/// Held by the process that flushes.
+static FLUSH: OnceLock<Gate> = OnceLock::new();
 
 /// Registers the timers and the processes; in `mod_init`.
 pub fn register() -> bool {
     let settings = settings();
-    let mut fine = true;
+    let mut fine = Gate::create().is_some_and(|gate| FLUSH.set(gate).is_ok());
     if let Some(period) = settings.clean_period {
         fine &= timer::register(settings.timer, clean, period);
     }
@@ -70,6 +80,8 @@ fn flush(goes_on: bool) {
         return;
     }
     if settings().core.subs == SubsMode::WriteBack {
+        // One process at a time: two could write the changes of one dialog in the wrong order.
+        let Some(_alone) = FLUSH.get().and_then(|gate| gate.enter(database::LAST_WAIT)) else { return };
         let written = write_rows(goes_on);
         if written > 0 {
             log!(Debug, "{written} rows of subscriptions written");
@@ -85,46 +97,73 @@ fn flush(goes_on: bool) {
 fn write_rows(goes_on: bool) -> usize {
     let Some(store) = store::shared() else { return 0 };
     let patience = (!goes_on).then(|| database::LAST_WAIT.as_millis() as u32);
-    let mut written = 0;
+    let until = Instant::now() + LAST_FLUSH;
+    let (mut written, mut refused) = (0, Vec::new());
     for shard in 0..store.shard_count() {
         let mut batch: Vec<Row> = Vec::new();
-        loop {
+        let mut more = true;
+        while more && (goes_on || Instant::now() < until) {
             batch.clear();
-            let more = store.take_rows(shard, ROWS, goes_on, patience, &mut batch);
-            if more.is_err() {
+            let taken = store.take_rows(shard, ROWS, goes_on, patience, &mut batch);
+            if taken.is_err() {
                 log!(Error, "the subscriptions of one part could not be written: a process died while it changed them");
             }
-            if write_batch(&batch).is_err() {
-                batch.iter().for_each(|row| store.give_back_row(row));
-                log!(Error, "{} rows of subscriptions could not be written: they will be tried again", batch.len());
-                return written;
-            }
+            let answers = write_batch(store, &batch, &mut refused).is_ok();
             written += batch.len();
-            if more != Ok(true) {
-                break;
+            if !answers {
+                return written - give_back(store, &mut refused);
             }
+            more = taken == Ok(true);
         }
+        written -= give_back(store, &mut refused);
+    }
+    if !goes_on && Instant::now() >= until {
+        log!(Error, "the last flush was given up after {} s", LAST_FLUSH.as_secs());
     }
     written
 }
 
-/// Writes a few rows as one; if that fails, each for itself, so that one bad row does not hold up the others.
-fn write_batch(batch: &[Row]) -> Result<(), presence_core::refusal::Fault> {
+/// Rows that could not be written stay behind; their number.
+fn give_back(store: &store::Shared, refused: &mut Vec<Row>) -> usize {
+    if !refused.is_empty() {
+        log!(Error, "{} rows of subscriptions could not be written: they will be tried again", refused.len());
+    }
+    refused.drain(..).inspect(|row| store.give_back_row(row)).count()
+}
+
+/// Writes a few rows as one; if that fails, each for itself, so that a bad row does not hold up the others. Those that
+/// could not be written go to `refused`. An error: the database does not answer at all.
+fn write_batch(store: &store::Shared, batch: &[Row], refused: &mut Vec<Row>) -> Result<(), Fault> {
     if batch.is_empty() {
         return Ok(());
     }
-    let together = database::write_together(|db| batch.iter().try_for_each(|row| write_row(db, row)));
-    if together.is_ok() {
+    if database::write_together(|db| batch.iter().try_for_each(|row| write_row(db, row))).is_ok() {
+        batch.iter().for_each(|row| store.row_written(row));
         return Ok(());
     }
-    let mut outcome = Ok(());
-    for row in batch {
-        let one = database::write(|db| write_row(db, row));
-        if one.is_err() {
-            outcome = one;
+    let mut in_a_row = 0;
+    for (at, row) in batch.iter().enumerate() {
+        if database::write_together(|db| write_again(db, row)).is_ok() {
+            store.row_written(row);
+            in_a_row = 0;
+            continue;
+        }
+        refused.push(row.clone());
+        in_a_row += 1;
+        if in_a_row == REFUSALS {
+            refused.extend_from_slice(&batch[at + 1..]);
+            return Err(Fault::Storage);
         }
     }
-    outcome
+    Ok(())
+}
+
+/// Writes a row of which nobody knows whether the first attempt wrote it.
+fn write_again(db: &mut kamailio::db::Connection, row: &Row) -> Result<(), kamailio::db::Failed> {
+    if row.state == RowState::Missing {
+        rows::delete(db, row.subscription.texts.dialog())?;
+    }
+    write_row(db, row)
 }
 
 fn write_row(db: &mut kamailio::db::Connection, row: &Row) -> Result<(), kamailio::db::Failed> {

@@ -232,8 +232,12 @@ fn flush(world: &World, rows: &mut Rows, fails: bool) {
         world.store.take_rows(shard, 1000, true, None, &mut batch).expect("whole");
         for row in batch {
             let call = row.subscription.text(Field::CallId).to_vec();
+            if fails {
+                world.store.give_back_row(&row);
+                continue;
+            }
+            world.store.row_written(&row);
             match row.state {
-                _ if fails && row.state != RowState::Gone => world.store.give_back_row(&row),
                 RowState::Missing => assert!(rows.insert(call, row.subscription).is_none(), "no row is inserted twice"),
                 RowState::Behind => assert!(rows.insert(call, row.subscription).is_some(), "what is updated is there"),
                 RowState::Gone => assert!(rows.remove(&call).is_some(), "what is deleted is there"),

@@ -90,10 +90,8 @@ pub struct TableBook<'s, A: Allocator + Clone, R: RawMutex, L> {
     /// The slots of dialogs with a NOTIFY.
     slots: Book<'s, A, R, Nothing>,
     ledger: L,
-    /// A row that was just read.
+    /// A row that was just read or written.
     found: Option<Subscription>,
-    /// Rows whose next CSeq this input has taken along with another change.
-    taken: Vec<(Handle, Subscription)>,
     /// How far the fan-out has come: the last row's number; none at its end.
     cursor: Option<i32>,
     /// Resources whose version must not be forgotten while this input tells of it.
@@ -109,7 +107,7 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
     /// The book for one input.
     pub fn new(store: &'s Store<A, R>, ledger: L, config: &'s Config, packages: Rc<[Package]>, now: Now) -> Self {
         let slots = Book { store, journal: Nothing, config, packages, now };
-        Self { slots, ledger, found: None, taken: Vec::new(), cursor: None, holds: Vec::new() }
+        Self { slots, ledger, found: None, cursor: None, holds: Vec::new() }
     }
 
     fn row(&mut self, dialog: DialogId<'_>) -> Result<Option<Subscription>, Fault> {
@@ -119,19 +117,19 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
         }
     }
 
-    /// Changes a row, and takes its next CSeq with it, until nobody comes between. What `change` makes of the row;
-    /// none if there is no row.
+    /// Changes a row, until nobody comes between. What `change` makes of the row; none if there is no row.
     fn change<E: From<Fault>>(
         &mut self,
         dialog: DialogId<'_>,
-        change: impl Fn(&Subscription) -> Result<Subscription, E>,
+        mut change: impl FnMut(&Subscription) -> Result<Subscription, E>,
     ) -> Result<Option<Subscription>, E> {
         for _ in 0..TRIES {
             let Some(known) = self.row(dialog)? else { return Ok(None) };
             let changed = change(&known)?;
-            let swap = Swap { was: (known.local_cseq, known.remote_cseq), now: advanced(&changed) };
-            if self.ledger.swap(&[swap])?.first() == Some(&true) {
-                return Ok(Some(changed));
+            let swap = Swap { was: (known.local_cseq, known.remote_cseq), now: changed };
+            if self.ledger.swap(core::slice::from_ref(&swap))?.first() == Some(&true) {
+                self.found = Some(swap.now.clone());
+                return Ok(Some(swap.now));
             }
         }
         Err(Fault::Storage.into())
@@ -168,9 +166,13 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
         Ok(())
     }
 
-    /// The slot for the NOTIFY that is owed to a subscription. With a version: it is owed because of that, and is
-    /// reserved, unless one is held or under way; says whether it was.
-    fn seat(&self, subscription: &Subscription, version: Option<Version>) -> Result<(Handle, bool), Exhausted> {
+    /// The slot for the NOTIFY that is owed to a subscription. With a version: it is owed because of that. The handle
+    /// of its reservation, if it was free to be reserved.
+    fn seat(
+        &self,
+        subscription: &Subscription,
+        version: Option<Version>,
+    ) -> Result<(Handle, Option<Handle>), Exhausted> {
         let dialog = subscription.texts.dialog();
         let hash = self.slots.store.dialog_hash(dialog);
         for _ in 0..TRIES {
@@ -180,7 +182,7 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
                 }
             }
             let own = self.slots.enter(subscription, Stage::Guest)?;
-            let reserved = version.is_some() && self.reserve(own);
+            let reserved = version.and_then(|_| self.reserve(own));
             let index = |dialogs: &mut super::dialogs::Dialogs<A>, table| dialogs.insert_once(hash, own.place(), table);
             match self.slots.index_with(hash, index) {
                 Ok(None) => return Ok((own, reserved)),
@@ -195,10 +197,10 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
         Err(Exhausted)
     }
 
-    /// A NOTIFY is owed to a guest. Says whether it was reserved; none if the guest is gone.
-    fn owe(&self, handle: Handle, version: Option<Version>) -> Option<bool> {
+    /// A NOTIFY is owed to a guest; none if it is gone. With a version it is reserved, if none is held or under way.
+    fn owe(&self, handle: Handle, version: Option<Version>) -> Option<Option<Handle>> {
         let now = self.slots.now.steady.0;
-        self.slots.with_live(handle, |shard, index| {
+        let idle = self.slots.with_live(handle, |shard, index| {
             let slot = shard.slots.at_mut(index);
             if slot.stage != Stage::Guest {
                 return None;
@@ -209,38 +211,41 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
             } else {
                 slot.owed = true;
             }
-            let reserved = idle && version.is_some();
             if idle {
-                slot.flight = if reserved { Flight::Up } else { Flight::Held };
+                slot.flight = Flight::Held;
                 slot.since = now;
             }
             shard.enqueue(index);
-            Some(reserved)
-        })?
+            Some(idle)
+        })??;
+        Some(version.filter(|_| idle).and_then(|_| self.reserve(handle)))
     }
 
-    /// Takes the right to send the NOTIFY that is owed. False if somebody else has it, or nothing is owed.
-    fn reserve(&self, handle: Handle) -> bool {
+    /// Takes the right to send the NOTIFY that is owed: the handle of this flight. None if somebody else has it, or
+    /// nothing is owed. CSeqs are taken from the row only while the dialog is reserved: so they leave in their order.
+    fn reserve(&self, handle: Handle) -> Option<Handle> {
         let now = self.slots.now.steady.0;
-        let reserved = self.slots.with_live(handle, |shard, index| {
+        self.slots.with_live(handle, |shard, index| {
             let slot = shard.slots.at_mut(index);
             let free = slot.stage == Stage::Guest && slot.flight != Flight::Up && (slot.owed || slot.told < slot.seen);
-            if free {
+            free.then(|| {
                 slot.flight = Flight::Up;
+                slot.flight_number = slot.flight_number.wrapping_add(1);
                 slot.since = now;
-            }
-            free
-        });
-        reserved == Some(true)
+                Handle::of_slot(handle.shard, index, slot)
+            })
+        })?
     }
 
     /// Gives the right back: the NOTIFY stays owed, and the timer sees to it at its next tick.
     fn release(&self, handle: Handle) {
         self.slots.with_live(handle, |shard, index| {
             let slot = shard.slots.at_mut(index);
-            slot.flight = Flight::Held;
-            slot.since = 0;
-            shard.enqueue(index);
+            if slot.flight_number == handle.flight {
+                slot.flight = Flight::Held;
+                slot.since = 0;
+                shard.enqueue(index);
+            }
         });
     }
 
@@ -256,7 +261,8 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
         self.slots.dismiss(handle);
     }
 
-    /// The reserved NOTIFY of a guest, whose row now has the next CSeq. `known` is the row before that.
+    /// The reserved NOTIFY of a guest, whose row now has the next CSeq. `known` is the row before that. None if the
+    /// table took so long that somebody else went on with the dialog: this CSeq is left out.
     fn take_off(
         &mut self,
         handle: Handle,
@@ -269,7 +275,7 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
         let now = self.slots.now;
         let notice = self.slots.with_live(handle, |shard, index| {
             let slot = shard.slots.at_mut(index);
-            if slot.stage != Stage::Guest {
+            if slot.stage != Stage::Guest || slot.flight != Flight::Up || slot.flight_number != handle.flight {
                 return None;
             }
             core::mem::swap(&mut slot.text, &mut block);
@@ -317,15 +323,8 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
         self.slots.with_live(handle, |shard, index| shard.slots.at(index).stage == Stage::Guest) == Some(true)
     }
 
-    fn taken(&self, handle: Handle) -> Option<&Subscription> {
-        self.taken.iter().find(|(h, _)| h.place() == handle.place()).map(|(_, s)| s)
-    }
-
     /// The row of a guest whose NOTIFY is owed; the guest goes if there is none any more, or it has run out.
     fn row_of_guest(&mut self, handle: Handle) -> Result<Option<Subscription>, Fault> {
-        if let Some(taken) = self.taken(handle) {
-            return Ok(Some(taken.clone()));
-        }
         let Some(copy) = self.slots.of_token(handle.token()) else { return Ok(None) };
         let row = self.row(copy.texts.dialog())?.filter(|row| row.expires > self.slots.now.unix);
         if row.is_none() {
@@ -336,11 +335,13 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
 
     /// Takes the next CSeq of a guest's row. The row before that; none if there is none any more.
     fn advance(&mut self, handle: Handle) -> Result<Option<Subscription>, Fault> {
-        if let Some(at) = self.taken.iter().position(|(h, _)| h.place() == handle.place()) {
-            return Ok(Some(self.taken.swap_remove(at).1));
-        }
         let Some(copy) = self.slots.of_token(handle.token()) else { return Ok(None) };
-        self.change(copy.texts.dialog(), |known| Ok(known.clone()))
+        let mut before = None;
+        let after = self.change::<Fault>(copy.texts.dialog(), |known| {
+            before = Some(known.clone());
+            Ok(advanced(known))
+        })?;
+        Ok(after.and(before))
     }
 
     /// Reserves those of a page who are to be told.
@@ -358,9 +359,9 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
                 continue;
             }
             match self.seat(&row, Some(version)) {
-                Ok((handle, true)) => reserved.push((handle, row)),
+                Ok((_, Some(flight))) => reserved.push((flight, row)),
                 // Whoever sends the one before sends this one, too.
-                Ok((_, false)) => {}
+                Ok((_, None)) => {}
                 Err(Exhausted) => {
                     reserved.iter().for_each(|(handle, _)| self.release(*handle));
                     return Err(Fault::Storage);
@@ -397,12 +398,10 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
             let rows = Rows { resource, watcher: None, call_id: Some(subscription.text(Field::CallId)) };
             self.each(&rows, |book, old| book.forget(old.texts.dialog()).map(drop))?;
         }
-        self.ledger.insert(&advanced(subscription))?;
+        self.ledger.insert(subscription)?;
+        self.found = Some(subscription.clone());
         match self.seat(subscription, None) {
-            Ok((handle, _)) => {
-                self.taken.push((handle, subscription.clone()));
-                Ok(handle.token())
-            }
+            Ok((handle, _)) => Ok(handle.token()),
             Err(exhausted) => {
                 let _ = self.ledger.delete(subscription.texts.dialog(), None);
                 Err(exhausted.into())
@@ -424,7 +423,6 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
         });
         let renewed = renewed?.ok_or(Rejected::Unknown)?;
         let (handle, _) = self.seat(&renewed, None).map_err(|e| Rejected::Refused(e.into()))?;
-        self.taken.push((handle, renewed));
         Ok(handle.token())
     }
 
@@ -525,9 +523,7 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
             sees_state: row.status == Status::Active && !row.is_politely_blocked(),
             ..self.slots.due(token)?
         };
-        if self.taken(handle).is_none() {
-            self.found = Some(row);
-        }
+        self.found = Some(row);
         Some(due)
     }
 
@@ -536,9 +532,7 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
         if !self.is_guest(handle) {
             return self.slots.owed(token, version);
         }
-        if !self.reserve(handle) {
-            return Ok(None);
-        }
+        let Some(handle) = self.reserve(handle) else { return Ok(None) };
         match self.advance(handle) {
             Ok(Some(known)) => {
                 let notice = self.take_off(handle, &known, version);
@@ -617,7 +611,6 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
             } else {
                 let Some(changed) = self.change(dialog, decided)? else { continue };
                 let (handle, _) = self.seat(&changed, None).map_err(|_| Fault::Storage)?;
-                self.taken.push((handle, changed));
                 Some(handle)
             };
             tokens.extend(seated.map(Handle::token));

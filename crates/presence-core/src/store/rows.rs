@@ -11,6 +11,9 @@ use crate::subscription::Subscription;
 use allocator_api2::alloc::Allocator;
 use lock_api::RawMutex;
 
+/// How many milliseconds to wait for the lock of a part once its rows were written.
+const PATIENCE: u32 = 200;
+
 /// How a row differs from the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RowState {
@@ -25,7 +28,7 @@ pub enum RowState {
 /// A row that has to be written.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Row {
-    /// Names the subscription for [`Store::give_back_row`].
+    /// Names the subscription for [`Store::row_written`] and [`Store::give_back_row`].
     pub token: Token,
     /// Its values; `local_cseq` and `version` ahead by what a crash may cost.
     pub subscription: Subscription,
@@ -34,8 +37,8 @@ pub struct Row {
 }
 
 impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
-    /// Takes up to `budget` rows that are behind out of one shard; they count as written from here on. `patience`:
-    /// how many milliseconds to wait for the lock. `ahead`: whether the server goes on (and a crash may follow).
+    /// Takes up to `budget` rows that are behind out of one shard; what became of each is to be told afterwards.
+    /// `patience`: how many milliseconds to wait for the lock. `ahead`: whether the server goes on (and a crash may follow).
     pub fn take_rows(
         &self,
         shard: usize,
@@ -45,7 +48,6 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
         out: &mut Vec<Row>,
     ) -> Result<bool, Exhausted> {
         out.reserve(budget);
-        let mut trash: Trash<A> = Vec::with_capacity(3 * budget);
         let part = self.shard(shard)?;
         let take = |part: &mut Shard<A>| {
             for _ in 0..budget {
@@ -63,40 +65,50 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
                     (Stage::Open, _) => RowState::Behind,
                     _ => continue,
                 };
-                slot.has_row = state != RowState::Gone;
+                slot.has_row = true;
                 slot.reserved = slot.local_cseq.wrapping_add(lead);
                 let mut subscription = part.copy(index);
                 subscription.local_cseq = subscription.local_cseq.wrapping_add(lead);
                 subscription.version = subscription.version.wrapping_add(lead);
                 let token = Handle::of_slot(shard, index, part.slots.at(index)).token();
                 out.push(Row { token, subscription, state });
-                if part.slots.at(index).stage == Stage::Gone {
-                    part.release(index, &mut trash);
-                }
             }
             part.dirty.first != super::slab::NIL
         };
-        let more = match patience {
+        match patience {
             None => part.with(take),
             Some(patience) => part.try_with(patience, take).ok_or(Exhausted),
-        };
-        drop(trash);
-        more
+        }
     }
 
-    /// A row could not be written: it is behind again. One that should not be there expires by itself.
+    /// A row was written. One that was deleted takes its slot along.
+    pub fn row_written(&self, row: &Row) {
+        if row.state != RowState::Gone {
+            return;
+        }
+        let handle = Handle::of(row.token);
+        let Ok(part) = self.shard(handle.shard) else { return };
+        let mut trash: Trash<A> = Vec::with_capacity(3);
+        let _ = part.try_with(PATIENCE, |shard| match shard.live(handle.slot, handle.generation).map(|s| s.stage) {
+            Some(Stage::Gone) => shard.release(handle.slot, &mut trash),
+            Some(Stage::Last(_)) => shard.slots.at_mut(handle.slot).has_row = false,
+            _ => {}
+        });
+        drop(trash);
+    }
+
+    /// A row could not be written, or not deleted: it is behind again.
     pub fn give_back_row(&self, row: &Row) {
         let handle = Handle::of(row.token);
         let Ok(part) = self.shard(handle.shard) else { return };
-        let _ = part.with(|shard| {
-            if shard.live(handle.slot, handle.generation).is_some_and(|s| s.stage == Stage::Open) {
-                if row.state == RowState::Missing {
-                    let slot = shard.slots.at_mut(handle.slot);
-                    slot.stored = Stored::Missing;
-                    slot.has_row = false;
-                }
-                shard.soil(handle.slot);
+        let _ = part.try_with(PATIENCE, |shard| {
+            let Some(stage) = shard.live(handle.slot, handle.generation).map(|s| s.stage) else { return };
+            if stage == Stage::Open && row.state == RowState::Missing {
+                let slot = shard.slots.at_mut(handle.slot);
+                slot.stored = Stored::Missing;
+                slot.has_row = false;
             }
+            shard.soil(handle.slot);
         });
     }
 }

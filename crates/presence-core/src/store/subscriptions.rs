@@ -273,12 +273,24 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
         }
     }
 
-    /// Writes the row of a subscription that has used up what the row is ahead.
+    /// Sees to it that the row of a subscription stays ahead of it: after a crash its dialog goes on above what it can
+    /// have used.
     fn extend_reserve(&mut self, notice: &Notice) {
-        if self.config.subs != SubsMode::WriteThrough {
-            return;
-        }
         let handle = Handle::of(notice.token);
+        match self.config.subs {
+            SubsMode::WriteBack => {
+                // Well before it is used up: until the next flush it has to last.
+                self.with_open(handle, |shard, index| {
+                    let slot = shard.slots.at(index);
+                    if slot.local_cseq.wrapping_add(RESERVE / 2).wrapping_sub(slot.reserved) < 1 << 31 {
+                        shard.soil(index);
+                    }
+                });
+                return;
+            }
+            SubsMode::WriteThrough => {}
+            SubsMode::Memory | SubsMode::Database => return,
+        }
         let ahead = self.with_open(handle, |shard, index| {
             let slot = shard.slots.at_mut(index);
             let used_up = slot.local_cseq.wrapping_sub(slot.reserved) < 1 << 31;

@@ -52,7 +52,14 @@ fn a_row_in_the_database_is_always_ahead_of_the_wire() {
     }
 }
 
+/// Rows that are behind, as a flush takes and writes them.
 fn take(world: &World, budget: usize) -> Vec<Row> {
+    let rows = take_only(world, budget);
+    rows.iter().for_each(|row| world.store.row_written(row));
+    rows
+}
+
+fn take_only(world: &World, budget: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     for shard in 0..world.store.shard_count() {
         world.store.take_rows(shard, budget, true, None, &mut rows).expect("whole");
@@ -102,14 +109,48 @@ fn write_back_forgets_what_never_had_a_row() {
 fn write_back_gives_a_row_again_that_could_not_be_written() {
     let mut world = World::with(config(SubsMode::WriteBack));
     let mut w = watching(&mut world, "w", "a", "presence");
-    let rows = take(&world, 100);
+    for (expires, state) in [(900, "still missing"), (900, "still behind"), (0, "still to be deleted")] {
+        let rows = take_only(&world, 100);
+        rows.iter().for_each(|row| world.store.give_back_row(row));
+        assert_eq!(states(&take(&world, 100)), states(&rows), "{state}");
+        world.subscribe(&mut w, Some(expires)).expect("accepted");
+        world.settle();
+    }
+    let rows = take_only(&world, 100);
+    assert_eq!(states(&rows), [(RowState::Gone, "w-a-presence".to_owned())]);
     rows.iter().for_each(|row| world.store.give_back_row(row));
-    assert_eq!(states(&take(&world, 100)), states(&rows), "still missing");
-    world.subscribe(&mut w, Some(900)).expect("accepted");
-    world.settle();
+    assert_eq!(states(&take(&world, 100)), states(&rows), "a row that could not be deleted is deleted later");
+    assert_eq!(world.store.check().expect("whole").gone, 0);
+}
+
+#[test]
+fn write_back_keeps_the_row_ahead_of_the_wire() {
+    let mut world = World::with(config(SubsMode::WriteBack));
+    watching(&mut world, "w", "a", "presence");
+    let mut row = take(&world, 100).remove(0).subscription.local_cseq;
+    let mut after = World::with(config(SubsMode::WriteBack));
+    watching(&mut world, "x", "a", "presence");
     let rows = take(&world, 100);
-    rows.iter().for_each(|row| world.store.give_back_row(row));
-    assert_eq!(states(&take(&world, 100)), states(&rows), "still behind");
+    after.load(&rows[0].subscription);
+    let mut tag = world.publish("a", "presence", None, Some(6000), "0").expect("accepted");
+    for n in 0..500 {
+        for notify in world.settle() {
+            assert!(notify.cseq <= row + 1, "{n}: CSeq {} with a row up to {row}", notify.cseq);
+        }
+        // The flush comes seldom: ten NOTIFYs later.
+        if n % 10 == 9 {
+            row = take(&world, 100).iter().map(|r| r.subscription.local_cseq).min().unwrap_or(row);
+        }
+        tag = world.publish("a", "presence", Some(&tag), Some(6000), &n.to_string()).expect("accepted");
+    }
+    after.publish("a", "presence", None, Some(60), "open").expect("accepted");
+    after.settle();
+    let behind = take(&after, 100);
+    assert_eq!(
+        states(&behind),
+        [(RowState::Behind, "x-a-presence".to_owned())],
+        "one that was loaded has used its mark"
+    );
 }
 
 #[test]
