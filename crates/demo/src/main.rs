@@ -1,5 +1,5 @@
 //! `make run`: starts Kamailio with presence.so and `examples/sqlite.cfg` on a free port of 127.0.0.1, and shows the
-//! main job with real packets. Every step checks what it shows; the first one that fails ends the program with a
+//! main job with real packets; its log and database are below `target/run`. Every step checks what it shows; the first one that fails ends the program with a
 //! sentence. `ONCE=1` ends it after the last step; otherwise the server runs on until Ctrl-C.
 
 mod screen;
@@ -18,15 +18,13 @@ use testkit::{Database, Kamailio};
 type Outcome = Result<String, String>;
 
 fn main() -> ExitCode {
-    let folder = std::env::temp_dir().join(format!("presence-demo-{}", std::process::id()));
+    let folder = testkit::root().join("target/run");
+    // What the last run left; the first time there is nothing.
+    let _ = std::fs::remove_dir_all(&folder);
     match run(folder.clone()) {
-        Ok(()) => {
-            // A folder that is not there any more is as well.
-            let _ = std::fs::remove_dir_all(&folder);
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
-            eprintln!("\nFAILED: {sentence}\nThe server's log and database stay in {}", folder.display());
+            eprintln!("\nFAILED: {sentence}\nThe server's log and database are in {}", folder.display());
             ExitCode::FAILURE
         }
     }

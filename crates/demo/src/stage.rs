@@ -15,16 +15,18 @@ pub struct Stage {
     pub alice: Phone,
     /// Watches.
     pub bob: Phone,
+    /// Watches, too.
+    pub carol: Phone,
     /// Publishes calls.
     pub calls: Phone,
     /// Publishes what is in the mailboxes.
     pub voicemail: Phone,
-    /// Bob's subscription to Alice.
-    pub dialog: Dialog,
+    /// Bob's and Carol's subscriptions to Alice.
+    pub dialogs: [Dialog; 2],
     /// The entity-tag of Alice's publication.
     pub etag: String,
-    /// CSeq of the last NOTIFY about Alice.
-    pub cseq: u32,
+    /// CSeq of the last NOTIFY about Alice to each.
+    pub cseqs: [u32; 2],
 }
 
 impl Stage {
@@ -37,18 +39,19 @@ impl Stage {
         Self {
             alice: phone("alice"),
             bob: phone("bob"),
+            carol: phone("carol"),
             calls: phone("calls"),
             voicemail: phone("voicemail"),
-            dialog: Dialog::new("alice", "presence"),
+            dialogs: [Dialog::new("alice", "presence"), Dialog::new("alice", "presence")],
             etag: String::new(),
-            cseq: 0,
+            cseqs: [0; 2],
             server,
         }
     }
 
     /// Prints what was sent and taken since the last time, in the order of time.
     pub fn print_packets(&mut self) {
-        let phones = [&mut self.alice, &mut self.bob, &mut self.calls, &mut self.voicemail];
+        let phones = [&mut self.alice, &mut self.bob, &mut self.carol, &mut self.calls, &mut self.voicemail];
         let mut packets = Vec::new();
         for phone in phones {
             let user = phone.user.clone();
@@ -61,8 +64,15 @@ impl Stage {
     /// What somebody needs who wants to try it by hand.
     pub fn say_how_to_reach(&self) {
         let socket = self.server.dir.join("ctl.sock");
-        println!("\nThe server runs on. Ctrl-C ends it and removes its folder.");
+        println!("\nThe server runs on. Ctrl-C ends it.");
         println!("   SIP       sip:127.0.0.1:{} over UDP, any user, any domain, no password", self.server.port);
+        println!(
+            "   softphone account alice@test.local, outbound proxy 127.0.0.1:{} (UDP), no registration; presence",
+            self.server.port
+        );
+        println!(
+            "             by SUBSCRIBE and PUBLISH (\"SIMPLE\", \"presence agent\"); a second account watches alice"
+        );
         println!("   log       {}", self.server.log_path().display());
         println!("   database  sqlite3 {}", self.server.database_file().display());
         println!("   commands  kamcmd -s unix:{} presence.cleanup", socket.display());
@@ -78,7 +88,7 @@ pub fn subscribe(watcher: &mut Phone, dialog: &mut Dialog) -> Result<Message, St
     notify(watcher, &dialog.event)
 }
 
-/// Publishes, or modifies what was published, and gives the new entity-tag.
+/// Publishes, or modifies what was published, and gives the new entity-tag. Without a document it is removed.
 pub fn publish(
     publisher: &mut Phone,
     user: &str,
@@ -86,7 +96,8 @@ pub fn publish(
     etag: Option<&str>,
     body: &str,
 ) -> Result<String, String> {
-    let request = publisher.publish_request(user, event, etag, Some(EXPIRES), body, &[]);
+    let expires = if body.is_empty() { 0 } else { EXPIRES };
+    let request = publisher.publish_request(user, event, etag, Some(expires), body, &[]);
     let reply = ask(publisher, &request, "PUBLISH")?;
     reply.header("SIP-ETag").map(str::to_owned).ok_or_else(|| "the reply to the PUBLISH has no SIP-ETag".into())
 }
