@@ -134,7 +134,9 @@ fn kept(server: &Kamailio, clients: &[(Phone, Promises)]) {
 
 /// One server with so many workers, first alone with its file, then beside others. Gives what to print.
 fn share(subs: u8, workers: u32, journal: &'static str) -> String {
+    // tm keeps each transaction for 5 s, and there are thousands a second.
     let server = Kamailio::builder()
+        .memory(1024, 8)
         .database(Database::Sqlite(journal))
         .param("publ_cache", 1)
         .param("subs_db_mode", subs)

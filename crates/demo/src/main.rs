@@ -73,10 +73,7 @@ fn first_errors(log: &str) -> String {
 }
 
 fn stop(mut stage: Stage, word: &str) -> Result<(), String> {
-    let status = stage.server.try_stop()?;
-    if !status.success() {
-        return Err(format!("the server ended with {status}"));
-    }
+    stage.stop()?;
     println!("\n{word}; the server is stopped");
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The server and those who talk to it.
 
 use crate::screen;
+use std::time::{Duration, Instant};
 use testkit::phone::Dialog;
 use testkit::{Kamailio, Message, Phone};
 
@@ -59,6 +60,16 @@ impl Stage {
         }
         packets.sort_by_key(|(_, traced)| traced.at);
         packets.iter().for_each(|(user, traced)| screen::packet(user, traced));
+    }
+
+    /// Stops the server. An abort after a minute is Kamailio's own doing, with its own modules as well.
+    pub fn stop(&mut self) -> Result<(), String> {
+        let start = Instant::now();
+        let status = self.server.try_stop()?;
+        if status.success() || start.elapsed() > Duration::from_secs(55) {
+            return Ok(());
+        }
+        Err(format!("the server ended with {status}"))
     }
 
     /// What somebody needs who wants to try it by hand.

@@ -76,10 +76,7 @@ fn change(stage: &mut Stage, document: &str, text: &str) -> Result<(), String> {
 }
 
 fn restart(stage: &mut Stage) -> Outcome {
-    let status = stage.server.try_stop()?;
-    if !status.success() {
-        return Err(format!("the server ended with {status}"));
-    }
+    stage.stop()?;
     println!("   The server is stopped. Its database holds");
     let tables = [
         ("presentity_uri, from_user, event, status, local_cseq FROM active_watchers", 2),

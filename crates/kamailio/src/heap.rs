@@ -21,43 +21,55 @@ const PRIVATE: [Holes; 2] = [Holes { step: 16, largest: 1024, each: 3 }, Holes {
 /// For transactions: 2 MB.
 const SHARED: [Holes; 1] = [Holes { step: 64, largest: 8192, each: 4 }];
 
-/// What `qm` needs beside a block, and the rest of the block itself.
-const OVERHEAD: usize = 128;
+/// Blocks of the host are this far apart at most, beside their sizes.
+const OVERHEAD: usize = 512;
+/// How many small blocks are tried for one that comes to lie right behind a hole.
+const TRIES: usize = 64;
+
+type Malloc = unsafe extern "C" fn(usize) -> *mut c_void;
+type Free = unsafe extern "C" fn(*mut c_void);
 
 /// Leaves the holes, if `qm` is what the host runs with; in the first process, before it forks.
 pub fn leave_holes() {
     // SAFETY: the host's own pairs of functions.
     unsafe {
         if raw::ksr_pkg_is_qm() != 0 {
-            PRIVATE.iter().for_each(|holes| holes.leave(raw::ksr_pkg_malloc, raw::ksr_pkg_realloc));
+            leave(&PRIVATE, raw::ksr_pkg_malloc, raw::ksr_pkg_free);
         }
         if raw::ksr_shm_is_qm() != 0 {
-            SHARED.iter().for_each(|holes| holes.leave(raw::ksr_shm_malloc, raw::ksr_shm_realloc));
+            leave(&SHARED, raw::ksr_shm_malloc, raw::ksr_shm_free);
         }
     }
 }
 
-impl Holes {
-    /// A block shrinks to almost nothing where it is: what it leaves free cannot grow together with the next hole,
-    /// and is too small for the block that comes next.
-    ///
-    /// # Safety
-    /// The two functions belong to one heap.
-    unsafe fn leave(
-        self,
-        malloc: unsafe extern "C" fn(usize) -> *mut c_void,
-        realloc: unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void,
-    ) {
-        let sizes = (self.step..=self.largest).step_by(self.step);
-        for size in sizes.flat_map(|size| core::iter::repeat_n(size, self.each)) {
-            // SAFETY: plain allocation; what remains of the block stays for ever.
-            unsafe {
-                let block = malloc(size + OVERHEAD);
-                if block.is_null() {
-                    return;
+/// Allocates all blocks before the first is freed; a small block behind each stays for ever, or the holes would grow
+/// together. (Shrinking a block in place would do as well, but `qm` then goes on counting what it gave up as used.)
+///
+/// # Safety
+/// The two functions belong to one heap.
+unsafe fn leave(holes: &[Holes], malloc: Malloc, free: Free) {
+    let sizes = holes.iter().flat_map(|h| {
+        let steps = (h.step..=h.largest).step_by(h.step);
+        steps.flat_map(|size| core::iter::repeat_n(size, h.each))
+    });
+    let mut to_free = Vec::new();
+    for size in sizes {
+        // SAFETY: plain allocation; addresses are compared, not followed.
+        unsafe {
+            let hole = malloc(size);
+            to_free.push(hole);
+            for _ in 0..TRIES {
+                let small = malloc(1);
+                if (small as usize).wrapping_sub(hole as usize) < size + OVERHEAD {
+                    break;
                 }
-                realloc(block, 1);
+                // It fills a gap elsewhere.
+                to_free.push(small);
             }
         }
+    }
+    for block in to_free.into_iter().filter(|block| !block.is_null()) {
+        // SAFETY: allocated above, used by nobody.
+        unsafe { free(block) };
     }
 }
