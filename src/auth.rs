@@ -32,7 +32,7 @@ pub fn authorise(registry: &[Package], request: &Request<'_>) -> Result<Authoris
         return Ok(stored);
     }
     let decided = decide(request, Status::Pending, b"", &Rules::of(request.resource)?)?;
-    store(package, request, &decided)?;
+    store(package, request, &decided);
     Ok(decided)
 }
 
@@ -56,26 +56,32 @@ fn stored(package: &Package, request: &Request<'_>) -> Result<Option<Authorisati
     })
 }
 
-fn store(package: &Package, request: &Request<'_>, authorisation: &Authorisation) -> Result<(), Fault> {
-    let row = [
-        Assign(col::PRESENTITY_URI, Value::Text(request.resource.uri)),
-        Assign(col::WATCHER_USERNAME, Value::Text(request.watcher_user)),
-        Assign(col::WATCHER_DOMAIN, Value::Text(request.watcher_domain)),
-        Assign(col::EVENT, Value::Text(&package.name)),
-        Assign(col::STATUS, Value::Int(authorisation.status as i32)),
-        Assign(col::INSERTED_TIME, Value::Int(now().unix.column())),
-        Assign(col::REASON, Value::Text(&authorisation.reason)),
-    ];
-    let table = settings().watchers_table;
-    let inserted = database::write(|db| match db.driver().can_replace() {
-        true => db.replace(table, &row, 4),
-        false => db.insert(table, &row),
-    });
-    match inserted {
-        // Another process was faster: its row is as good.
-        Err(_) if stored(package, request)?.is_some() => Ok(()),
-        other => other,
-    }
+/// Enters a watcher, together with the subscription.
+fn store(package: &Package, request: &Request<'_>, authorisation: &Authorisation) {
+    let [uri, user, domain, event] =
+        [request.resource.uri, request.watcher_user, request.watcher_domain, &package.name].map(<[u8]>::to_vec);
+    let (authorisation, since) = (authorisation.clone(), now().unix.column());
+    database::write_beside(Box::new(move |db| {
+        let row = [
+            Assign(col::PRESENTITY_URI, Value::Text(&uri)),
+            Assign(col::WATCHER_USERNAME, Value::Text(&user)),
+            Assign(col::WATCHER_DOMAIN, Value::Text(&domain)),
+            Assign(col::EVENT, Value::Text(&event)),
+            Assign(col::STATUS, Value::Int(authorisation.status as i32)),
+            Assign(col::INSERTED_TIME, Value::Int(since)),
+            Assign(col::REASON, Value::Text(&authorisation.reason)),
+        ];
+        let table = settings().watchers_table;
+        if db.driver().can_replace() {
+            return db.replace(table, &row, 4);
+        }
+        db.insert(table, &row).or_else(|failed| {
+            // Another process may have been faster: its row is as good.
+            let of = [0, 1, 2, 3].map(|n: usize| Condition(row[n].0, Op::Eq, row[n].1));
+            let found = db.query(table, &[col::STATUS], &of, None)?;
+            found.get(0).map(drop).ok_or(failed)
+        })
+    }));
 }
 
 /// Asks the package. `status` and `reason` are what holds now.

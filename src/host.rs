@@ -93,6 +93,7 @@ impl Host for Surroundings<'_, '_> {
     fn reply(&mut self, (code, phrase): refusal::Status, headers: &[u8]) -> bool {
         let Some(msg) = self.msg.as_deref_mut() else { return true };
         self.replied = true;
+        crate::store::database::settle();
         let sent = sl::reply(msg, code, phrase, headers);
         if !sent {
             log!(Error, "the reply {code} could not be sent");

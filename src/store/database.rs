@@ -21,6 +21,7 @@ static GATE: OnceLock<Gate> = OnceLock::new();
 
 thread_local! {
     static CONNECTION: RefCell<Option<Connection>> = const { RefCell::new(None) };
+    static BESIDE: RefCell<Vec<Write>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Binds to the driver and makes the gate; once, in `mod_init`.
@@ -92,6 +93,28 @@ pub fn read<R>(run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<
     attempt(Instant::now() + settings().db_wait, run)
 }
 
+/// Writes several statements as one. On a failure nothing of them is there.
+pub fn write_together<R>(mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<R, Fault> {
+    write(|db| transaction(db, settings().lock_tables, &mut run))
+}
+
+/// A write that somebody has handed over.
+type Write = Box<dyn Fn(&mut Connection) -> Result<(), Failed>>;
+
+/// Hands a write over to the next one of the same request: both cost one commit. [`settle`] makes those that are left.
+pub fn write_beside(write: Write) {
+    BESIDE.with_borrow_mut(|beside| beside.push(write));
+}
+
+/// Makes the writes that were handed over and not made; before the reply.
+pub fn settle() {
+    for change in BESIDE.take() {
+        if write(change).is_err() {
+            log!(Error, "what is kept beside a subscription could not be written");
+        }
+    }
+}
+
 /// Writes: one statement, or several that need not be one.
 pub fn write<R>(run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<R, Fault> {
     let until = Instant::now() + settings().db_wait;
@@ -108,23 +131,44 @@ pub fn write<R>(run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result
     attempt(until, run)
 }
 
-/// Writes several statements as one. On a failure nothing of them is there.
-pub fn write_together<R>(mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<R, Fault> {
-    write(|db| {
-        begin(db)?;
-        let outcome = run(db);
-        match outcome {
-            Ok(result) if commit(db).is_ok() => Ok(result),
-            _ => {
-                roll_back(db);
-                Err(Failed)
-            }
+/// As [`write`], with what was handed over.
+pub fn write_all<R>(mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<R, Fault> {
+    let beside = BESIDE.take();
+    if !beside.is_empty() {
+        // No LOCK TABLES: it would shut out the second table.
+        let together = write(|db| {
+            transaction(db, false, |db| {
+                beside.iter().try_for_each(|change| change(db))?;
+                run(db)
+            })
+        });
+        if together.is_ok() {
+            return together;
         }
-    })
+    }
+    // One may stand in the other's way (a row that somebody else has put there): each by itself.
+    BESIDE.set(beside);
+    settle();
+    write(run)
 }
 
-fn begin(db: &mut Connection) -> Result<(), Failed> {
-    if is_sqlite() { db.command("BEGIN IMMEDIATE").map(drop) } else { db.begin(settings().lock_tables) }
+fn transaction<R>(
+    db: &mut Connection,
+    lock: bool,
+    run: impl FnOnce(&mut Connection) -> Result<R, Failed>,
+) -> Result<R, Failed> {
+    begin(db, lock)?;
+    match run(db) {
+        Ok(result) if commit(db).is_ok() => Ok(result),
+        _ => {
+            roll_back(db);
+            Err(Failed)
+        }
+    }
+}
+
+fn begin(db: &mut Connection, lock: bool) -> Result<(), Failed> {
+    if is_sqlite() { db.command("BEGIN IMMEDIATE").map(drop) } else { db.begin(lock) }
 }
 
 fn commit(db: &mut Connection) -> Result<(), Failed> {

@@ -19,7 +19,7 @@ fn at_once() -> bool {
 impl Journal for Written {
     fn entered(&mut self, subscription: &Subscription) -> Result<(), Refusal> {
         if at_once() {
-            database::write(|db| rows::insert(db, subscription, RESERVE))?;
+            database::write_all(|db| rows::insert(db, subscription, RESERVE))?;
         }
         Ok(())
     }

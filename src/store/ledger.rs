@@ -51,7 +51,7 @@ impl Ledger for Table {
     }
 
     fn insert(&mut self, subscription: &Subscription) -> Result<(), Fault> {
-        database::write(|db| rows::insert(db, subscription, 0))
+        database::write_all(|db| rows::insert(db, subscription, 0))
     }
 
     fn swap(&mut self, changes: &[Swap]) -> Result<Vec<bool>, Fault> {

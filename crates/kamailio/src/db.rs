@@ -181,7 +181,13 @@ struct Bound<'a> {
 
 impl<'a> Bound<'a> {
     fn of(parts: impl Iterator<Item = (Column, Op, Value<'a>)>) -> Self {
-        let mut bound = Self { names: Vec::new(), ops: Vec::new(), values: Vec::new(), life: PhantomData };
+        let count = parts.size_hint().0;
+        let mut bound = Self {
+            names: Vec::with_capacity(count),
+            ops: Vec::with_capacity(count),
+            values: Vec::with_capacity(count),
+            life: PhantomData,
+        };
         for (column, op, value) in parts {
             bound.names.push(borrow(column.as_bytes()));
             bound.ops.push(op.text().as_ptr());
