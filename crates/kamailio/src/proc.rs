@@ -1,6 +1,8 @@
 //! Which process this is. The server forks without exec: what `mod_init` made, every process has.
 
 use kamailio_shim as raw;
+use std::cell::RefCell;
+use std::io::Write as _;
 
 /// The rank with which a process is initialised.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,18 +60,63 @@ pub fn steady_clock() -> std::time::Duration {
     std::time::Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
+/// What this process draws from the system's generator at a time, and its part of the texts that are unique.
+struct Supply {
+    /// The process that it belongs to: a child does not use up what it inherited.
+    pid: i32,
+    bytes: [u8; 256],
+    used: usize,
+    prefix: Vec<u8>,
+    count: u32,
+}
+
+thread_local! {
+    static SUPPLY: RefCell<Supply> =
+        const { RefCell::new(Supply { pid: 0, bytes: [0; 256], used: 256, prefix: Vec::new(), count: 0 }) };
+}
+
+impl Supply {
+    /// This process's own supply.
+    fn own(&mut self) -> &mut Self {
+        if self.pid != pid() {
+            (self.pid, self.used, self.count) = (pid(), self.bytes.len(), 0);
+            self.prefix = format!("pres-{:x}-{:016x}-", steady_clock().as_secs(), self.random()).into_bytes();
+        }
+        self
+    }
+
+    fn random(&mut self) -> u64 {
+        let mut number = [0; 8];
+        if self.used + number.len() > self.bytes.len() {
+            // SAFETY: writes at most so many bytes; for up to 256 the call neither blocks (after boot) nor returns less.
+            let got = unsafe { libc::getrandom(self.bytes.as_mut_ptr().cast(), self.bytes.len(), 0) };
+            debug_assert_eq!(got, self.bytes.len() as isize);
+            self.used = 0;
+        }
+        let drawn = &mut self.bytes[self.used..self.used + number.len()];
+        number.swap_with_slice(drawn);
+        self.used += number.len();
+        u64::from_ne_bytes(number)
+    }
+}
+
 /// 64 bits from the system's generator, which nobody can guess.
 #[must_use]
 pub fn random() -> u64 {
-    let mut bytes = [0u8; 8];
-    // SAFETY: writes at most 8 bytes; for so few the call neither blocks (after boot) nor returns less.
-    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-    debug_assert_eq!(got, 8);
-    u64::from_ne_bytes(bytes)
+    SUPPLY.with_borrow_mut(|supply| supply.own().random())
 }
 
-/// A text that is unique over processes, restarts and servers, in the host's own shape (`ruid`).
+/// A text that is unique over processes, restarts and servers, in the host's own shape (`ruid`). Those of one process
+/// follow each other, which an index of a table likes better than random ones.
 #[must_use]
 pub fn unique_id() -> Vec<u8> {
-    format!("pres-{:x}-{:x}-{:016x}", steady_clock().as_secs(), pid(), random()).into_bytes()
+    SUPPLY.with_borrow_mut(|supply| {
+        let supply = supply.own();
+        supply.count = supply.count.wrapping_add(1);
+        let mut text = Vec::with_capacity(48);
+        text.extend_from_slice(&supply.prefix);
+        // Writing to a Vec cannot fail.
+        let _ = write!(text, "{:08x}", supply.count);
+        text
+    })
 }
