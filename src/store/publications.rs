@@ -81,11 +81,13 @@ impl Table {
             Assign(col::SENDER, Value::Text(&p.sender)),
             Assign(col::BODY, Value::Blob(&p.body)),
             Assign(col::RECEIVED_TIME, Value::Int(p.received.column())),
-            Assign(col::PRIORITY, Value::Int(p.priority)),
             Assign(col::RUID, Value::Text(&p.row_id)),
             Assign(col::EXPIRES, Value::Int(p.expires.column())),
+            Assign(col::PRIORITY, Value::Int(p.priority)),
         ];
-        db.insert(table(), &row)
+        // A priority of 0 the table fills in by itself.
+        let filled_in = usize::from(p.priority == 0 && super::database::is_sqlite());
+        db.insert(table(), &row[..row.len() - filled_in])
     }
 
     /// All rows of a resource, a page at a time, in the order in which they are combined.
