@@ -11,7 +11,7 @@ export KAMAILIO_MODULES := $(MODULES)
 .PHONY: help run build test check headers install uninstall bench soak packages clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## /make \1|/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
 
 packages:
 	@sh scripts/install.sh build
