@@ -134,6 +134,7 @@ pub fn write<R>(run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result
 /// As [`write`], with what was handed over.
 pub fn write_all<R>(mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<R, Fault> {
     let beside = BESIDE.take();
+    let start = Instant::now();
     if !beside.is_empty() {
         // No LOCK TABLES: it would shut out the second table.
         let together = write(|db| {
@@ -142,7 +143,8 @@ pub fn write_all<R>(mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -
                 run(db)
             })
         });
-        if together.is_ok() {
+        // What has used up the request's patience is not tried again.
+        if together.is_ok() || start.elapsed() >= settings().db_wait {
             return together;
         }
     }
