@@ -32,9 +32,10 @@ fn build() -> Result<(), String> {
 
     let out = PathBuf::from(var("OUT_DIR")?);
     let tree = source_tree(&root)?;
-    let defines = defines_of(&tree, &out)?;
+    let binary = Identity::of_binary()?;
+    let defines = defines_of(&tree, &out, &binary)?;
     let identity = identity_of(&tree, &defines, &out)?;
-    agree_with_binary(&identity)?;
+    identity.agree_with(&binary)?;
     compile_shim(&root, &tree, &defines);
     generate_bindings(&root, &tree, &defines, &out)?;
     fs::write(
@@ -78,12 +79,12 @@ fn source_tree(root: &Path) -> Result<PathBuf, String> {
 }
 
 /// The `-D` and `-U` flags that the tree's own makefiles compile with, asked of make without writing into the tree.
-fn defines_of(tree: &Path, out: &Path) -> Result<Vec<String>, String> {
+fn defines_of(tree: &Path, out: &Path, binary: &Identity) -> Result<Vec<String>, String> {
     let makefile = out.join("defines.mk");
     fs::write(
         &makefile,
         "main_makefile=1\nexported_vars=0\nCOREPATH=.\ninclude Makefile.defs\n\
-         $(info DEFINES $(C_DEFS) $(CC_PMUTEX_OPTS))\n.PHONY: none\nnone: ; @:\n",
+         $(info DEFINES $(C_DEFS))\n.PHONY: none\nnone: ; @:\n",
     )
     .map_err(|e| format!("cannot write {}: {e}", makefile.display()))?;
     let output = Command::new("make")
@@ -105,7 +106,13 @@ fn defines_of(tree: &Path, out: &Path) -> Result<Vec<String>, String> {
         )
     })?;
     let words = shlex::split(line).ok_or("Kamailio's compile flags have an unclosed quote")?;
-    Ok(words.into_iter().filter(|w| w.starts_with("-D") || w.starts_with("-U")).collect())
+    let mut defines: Vec<String> = words.into_iter().filter(|w| w.starts_with("-D") || w.starts_with("-U")).collect();
+    // This one the makefiles take from the libssl of the machine that builds, not from the tree: the binary says what
+    // it was there. No structure depends on it.
+    if binary.flags.contains("TLS_PTHREAD_MUTEX_SHARED") {
+        defines.push("-DKSR_PTHREAD_MUTEX_SHARED".into());
+    }
+    Ok(defines)
 }
 
 struct Identity {
@@ -133,25 +140,36 @@ fn identity_of(tree: &Path, defines: &[String], out: &Path) -> Result<Identity, 
 }
 
 /// Headers of another version would give wrong layouts: refuse here rather than crash there.
-fn agree_with_binary(identity: &Identity) -> Result<(), String> {
-    let binary = env::var("KAMAILIO_BIN").unwrap_or_else(|_| "kamailio".into());
-    // Words, not a path: another release's binary is started through its own loader.
-    let mut words = binary.split_whitespace();
-    let output = Command::new(words.next().unwrap_or_default()).args(words).arg("-V").output().map_err(|e| {
-        format!("cannot run `{binary} -V` ({e}): install kamailio, or set KAMAILIO_BIN to the binary that will load the module")
-    })?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let line = |key: &str| text.lines().find_map(|l| l.strip_prefix(key)).map(str::trim).unwrap_or_default().to_owned();
-    for (what, tree, core) in
-        [("version", &identity.version, line("version: ")), ("flags", &identity.flags, line("flags: "))]
-    {
-        if *tree != core {
-            return Err(format!(
-                "the {what} of the source tree and of {binary} differ, the module would not load:\n  tree:   {tree}\n  binary: {core}"
-            ));
-        }
+fn binary() -> String {
+    env::var("KAMAILIO_BIN").unwrap_or_else(|_| "kamailio".into())
+}
+
+impl Identity {
+    /// What the binary says of itself.
+    fn of_binary() -> Result<Self, String> {
+        let binary = binary();
+        // Words, not a path: another release's binary is started through its own loader.
+        let mut words = binary.split_whitespace();
+        let output = Command::new(words.next().unwrap_or_default()).args(words).arg("-V").output().map_err(|e| {
+            format!("cannot run `{binary} -V` ({e}): install kamailio, or set KAMAILIO_BIN to the binary that will load the module")
+        })?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let line =
+            |key: &str| text.lines().find_map(|l| l.strip_prefix(key)).map(str::trim).unwrap_or_default().to_owned();
+        Ok(Self { version: line("version: "), flags: line("flags: ") })
     }
-    Ok(())
+
+    fn agree_with(&self, core: &Self) -> Result<(), String> {
+        for (what, tree, core) in [("version", &self.version, &core.version), ("flags", &self.flags, &core.flags)] {
+            if tree != core {
+                return Err(format!(
+                    "the {what} of the source tree and of {} differ, the module would not load:\n  tree:   {tree}\n  binary: {core}",
+                    binary()
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 fn compile_shim(root: &Path, tree: &Path, defines: &[String]) {
