@@ -109,8 +109,7 @@ fn we_carry_on_where_the_stock_module_began() {
 /// All processes die at once, as when the power goes; then it starts again.
 fn die_and_start_again(server: &mut Kamailio) {
     let pids: Vec<String> = server.pids().iter().map(u32::to_string).collect();
-    let killed = std::process::Command::new("kill").arg("-KILL").args(&pids).status();
-    assert!(killed.is_ok_and(|status| status.success()), "kill {pids:?}");
+    testkit::kamailio::kill_all("KILL", &pids);
     server.restart();
 }
 

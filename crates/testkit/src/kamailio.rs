@@ -377,7 +377,14 @@ fn free_port() -> u16 {
 }
 
 fn kill(signal: &str, pid: u32) {
-    let _ = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).stderr(Stdio::null()).status();
+    kill_all(signal, &[pid.to_string()]);
+}
+
+/// Sends a signal to processes, or to groups (numbers below zero). The shell has this built in; not every machine has
+/// it as a program.
+pub fn kill_all(signal: &str, pids: &[String]) {
+    let script = "signal=$1; shift; kill -s \"$signal\" -- \"$@\"";
+    let _ = Command::new("sh").args(["-c", script, "sh", signal]).args(pids).stderr(Stdio::null()).status();
 }
 
 /// A running server.
@@ -621,8 +628,8 @@ impl Drop for Kamailio {
         if let Some(mut child) = self.child.take() {
             // All at once: a process that sees the others go fills the log. A group is found without its main process.
             let group = self.builder.detached.then(|| format!("-{}", child.id()));
-            let pids = pids.iter().map(u32::to_string).chain(group);
-            let _ = Command::new("kill").args(["-KILL", "--"]).args(pids).stderr(Stdio::null()).status();
+            let pids: Vec<String> = pids.iter().map(u32::to_string).chain(group).collect();
+            kill_all("KILL", &pids);
             let _ = child.wait();
         }
         let kept = self.builder.folder.is_some() || std::env::var_os("KEEP").is_some();
