@@ -210,7 +210,8 @@ pub trait Subscriptions {
     /// What is needed for the NOTIFY that is owed to one subscription; none if nothing is, or one is under way.
     fn due(&mut self, token: Token) -> Option<Due>;
     /// The NOTIFY that is owed to one subscription, with a state of at least this version; none if it had one since,
-    /// or one is under way (then it follows when that has landed).
+    /// or one is under way (then it follows when that has landed), or it was told a newer version (then its NOTIFY
+    /// takes a newer document).
     fn owed(&mut self, token: Token, version: Version) -> Result<Option<Notice>, Fault>;
     /// A NOTIFY has landed. Says whether another one is due in its dialog.
     fn landed(&mut self, token: Token, landing: Landing) -> Result<bool, Fault>;

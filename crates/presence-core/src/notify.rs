@@ -42,7 +42,12 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             } else {
                 Document { version: self.subscriptions.version(resource), body: None }
             };
-            let Ok(Some(notice)) = self.subscriptions.owed(token, document.version) else { return };
+            let notice = match self.subscriptions.owed(token, document.version) {
+                Ok(Some(notice)) => notice,
+                // None any more, or one about a newer version than the document's.
+                Ok(None) => continue,
+                Err(_) => return,
+            };
             let mut watchers = WatcherList { changed: None, all: None };
             if !self.send(&notice, document.body.as_deref(), &mut watchers) {
                 return;

@@ -182,7 +182,7 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
                 }
             }
             let own = self.slots.enter(subscription, Stage::Guest)?;
-            let reserved = version.and_then(|_| self.reserve(own));
+            let reserved = version.and_then(|version| self.reserve(own, version));
             let index = |dialogs: &mut super::dialogs::Dialogs<A>, table| dialogs.insert_once(hash, own.place(), table);
             match self.slots.index_with(hash, index) {
                 Ok(None) => return Ok((own, reserved)),
@@ -218,16 +218,17 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
             shard.enqueue(index);
             Some(idle)
         })??;
-        Some(version.filter(|_| idle).and_then(|_| self.reserve(handle)))
+        Some(version.filter(|_| idle).and_then(|version| self.reserve(handle, version)))
     }
 
     /// Takes the right to send the NOTIFY that is owed: the handle of this flight. None if somebody else has it, or
-    /// nothing is owed. CSeqs are taken from the row only while the dialog is reserved: so they leave in their order.
-    fn reserve(&self, handle: Handle) -> Option<Handle> {
+    /// nothing is owed, or the watcher was told something newer than this version. CSeqs are taken from the row only while the dialog is reserved: so they leave in their order.
+    fn reserve(&self, handle: Handle, version: Version) -> Option<Handle> {
         let now = self.slots.now.steady.0;
         self.slots.with_live(handle, |shard, index| {
             let slot = shard.slots.at_mut(index);
-            let free = slot.stage == Stage::Guest && slot.flight != Flight::Up && (slot.owed || slot.told < slot.seen);
+            let due = slot.told <= version.0 && (slot.owed || slot.told < slot.seen);
+            let free = slot.stage == Stage::Guest && slot.flight != Flight::Up && due;
             free.then(|| {
                 slot.flight = Flight::Up;
                 slot.flight_number = slot.flight_number.wrapping_add(1);
@@ -532,7 +533,7 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
         if !self.is_guest(handle) {
             return self.slots.owed(token, version);
         }
-        let Some(handle) = self.reserve(handle) else { return Ok(None) };
+        let Some(handle) = self.reserve(handle, version) else { return Ok(None) };
         match self.advance(handle) {
             Ok(Some(known)) => {
                 let notice = self.take_off(handle, &known, version);

@@ -395,7 +395,9 @@ impl<A: Allocator + Clone> Shard<A> {
     }
 
     /// Visits watchers who have not heard of this version: gives out a NOTIFY to each, at most `budget` visits. True
-    /// if there may be more.
+    /// if there may be more. Nobody, unless it is the current version. Who brought a newer one tells everybody; were
+    /// both told in turns, the list would not stay in the order of `seen`, and the newer one would stop too early. A
+    /// higher one is that of an earlier resource of this name, which was let go.
     #[allow(clippy::too_many_arguments)]
     pub fn visit(
         &mut self,
@@ -408,6 +410,9 @@ impl<A: Allocator + Clone> Shard<A> {
         token: impl Fn(u32, &Slot<A>) -> Token + Copy,
         out: &mut std::vec::Vec<Notice>,
     ) -> bool {
+        if self.resources.at(resource).version != version.0 {
+            return false;
+        }
         for _ in 0..budget {
             let index = self.resources.at(resource).watchers.first;
             if index == NIL || self.slots.at(index).seen >= version.0 {

@@ -199,7 +199,10 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
             shard.end(index, Stage::Last(false), true);
             let slot = shard.slots.at_mut(index);
             slot.owed = false;
-            if slot.flight != Flight::Up {
+            if slot.flight == Flight::Up {
+                // Should the end of that NOTIFY never be told, the slot is freed all the same.
+                shard.enqueue(index);
+            } else {
                 slot.flight = Flight::None;
                 shard.free(index, &mut trash);
             }
@@ -545,10 +548,15 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
         let now = self.now;
         let packages = Rc::clone(&self.packages);
         let notice = self.with_live(handle, |shard, index| {
-            if shard.slots.at(index).flight == Flight::Up || !shard.is_due(index, now) {
+            let slot = shard.slots.at(index);
+            let resource = shard.resources.at(slot.resource);
+            // Told something newer and owed another NOTIFY since, or the document is about an earlier resource of this
+            // name, which was let go: it takes another document.
+            let fits = (slot.told..=resource.version).contains(&version.0);
+            if slot.flight == Flight::Up || !fits || !shard.is_due(index, now) {
                 return None;
             }
-            let package = shard.resources.at(shard.slots.at(index).resource).package;
+            let package = resource.package;
             let winfo = packages.get(usize::from(package.0)).is_some_and(Package::is_winfo);
             Some(shard.take_off(index, version, winfo, now, |slot| Handle::of_slot(handle.shard, index, slot).token()))
         });

@@ -10,6 +10,7 @@ mod database;
 #[path = "journeys.rs"]
 mod memory;
 mod storage;
+mod turns;
 #[path = "journeys.rs"]
 mod write_back;
 #[path = "journeys.rs"]

@@ -1,0 +1,128 @@
+//! Steps of two processes that take turns in the middle of each other, by hand: what `tests/fork.rs` meets by chance.
+
+use crate::common::{PRESENCE, Phone, START, World, phone};
+use presence_core::config::{Config, PublMode, SubsMode};
+use presence_core::dialog::DialogId;
+use presence_core::host::{Landing, Renewal, Resource};
+use presence_core::subscription::Field;
+use presence_core::time::Timestamp;
+use std::collections::HashSet;
+
+const A: Resource<'static> = Resource { uri: b"sip:a@h", package: PRESENCE };
+
+fn world(subs: SubsMode) -> World {
+    World::with(Config { subs, publ: PublMode::Memory, ..Config::default() })
+}
+
+fn watching(world: &mut World, user: &str) -> Phone {
+    let mut p = phone(user, "a", "presence");
+    world.subscribe(&mut p, Some(600)).expect("accepted");
+    world.settle();
+    p
+}
+
+#[test]
+fn two_changes_that_are_told_in_turns_reach_every_watcher() {
+    const WATCHERS: usize = 200;
+    let mut world = world(SubsMode::Memory);
+    for n in 0..WATCHERS {
+        watching(&mut world, &format!("w{n}"));
+    }
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    world.run(|server| {
+        let book = &mut *server.subscriptions;
+        let older = book.changed(A).expect("memory").expect("watchers");
+        book.claim(A, older, b"", &mut first).expect("memory");
+        let newer = book.changed(A).expect("memory").expect("watchers");
+        let mut before = 0;
+        while first.len() + second.len() > before {
+            before = first.len() + second.len();
+            book.claim(A, newer, b"", &mut second).expect("memory");
+            book.claim(A, older, b"", &mut first).expect("memory");
+        }
+        assert!(!first.is_empty() && !second.is_empty());
+        let mut know: HashSet<_> = second.iter().map(|n| n.subscription.text(Field::CallId).to_vec()).collect();
+        for notice in &first {
+            if book.landed(notice.token, Landing::Answered(200)).expect("memory") {
+                // It is told next.
+                know.insert(notice.subscription.text(Field::CallId).to_vec());
+            }
+        }
+        assert_eq!(know.len(), WATCHERS);
+    });
+}
+
+#[test]
+fn a_document_made_before_a_change_does_not_follow_the_news_of_it() {
+    for subs in [SubsMode::Memory, SubsMode::Database] {
+        let mut world = world(subs);
+        let mut p = watching(&mut world, "w");
+        // The NOTIFY of a refresh is about to be sent ...
+        p.cseq += 1;
+        let tag = format!("t-{}", p.call_id);
+        let dialog = DialogId { call_id: p.call_id.as_bytes(), to_tag: tag.as_bytes(), from_tag: b"f" };
+        let renewal = |cseq| Renewal { remote_cseq: cseq, expires: Timestamp(START + 600), contact: b"sip:w@1.2.3.4" };
+        world.run(|server| {
+            let book = &mut *server.subscriptions;
+            let token = book.renew(dialog, &renewal(p.cseq)).expect("renewed");
+            let older = book.version(A);
+            // ... while the state changes, another process tells it, and a further refresh comes.
+            let newer = book.changed(A).expect("a version").expect("watchers");
+            assert!(newer > older);
+            let told = book.owed(token, newer).expect("memory").expect("a NOTIFY");
+            book.renew(dialog, &renewal(p.cseq + 1)).expect("renewed");
+            book.landed(told.token, Landing::Answered(200)).expect("memory");
+            assert_eq!(book.owed(token, older), Ok(None), "{subs:?}");
+            let next = book.owed(token, newer).expect("memory").expect("it stays owed");
+            assert_eq!(next.subscription.local_cseq, told.subscription.local_cseq + 1, "{subs:?}");
+        });
+    }
+}
+
+#[test]
+fn a_version_of_a_resource_that_was_let_go_is_not_taken_for_one_of_the_next() {
+    let mut world = world(SubsMode::Memory);
+    let mut p = watching(&mut world, "w");
+    let stale = world.run(|server| {
+        let book = &mut *server.subscriptions;
+        (0..5).for_each(|_| assert!(book.changed(A).expect("memory").is_some()));
+        book.version(A)
+    });
+    // The last watcher leaves, and another one comes, while a process still holds that version.
+    world.subscribe(&mut p, Some(0)).expect("accepted");
+    world.settle();
+    assert_eq!(world.store.check().expect("whole").resources, 0);
+    let next = watching(&mut world, "next");
+    let tag = format!("t-{}", next.call_id);
+    let dialog = DialogId { call_id: next.call_id.as_bytes(), to_tag: tag.as_bytes(), from_tag: b"f" };
+    let renewal = Renewal { remote_cseq: 9, expires: Timestamp(START + 600), contact: b"sip:next@1.2.3.4" };
+    let mut out = Vec::new();
+    world.run(|server| {
+        let book = &mut *server.subscriptions;
+        assert!(book.version(A) < stale);
+        book.claim(A, stale, b"", &mut out).expect("memory");
+        assert_eq!(out, []);
+        // It is told of the next change.
+        let next = book.changed(A).expect("memory").expect("a watcher");
+        book.claim(A, next, b"", &mut out).expect("memory");
+        assert_eq!(out.len(), 1);
+        book.landed(out[0].token, Landing::Answered(200)).expect("memory");
+        let token = book.renew(dialog, &renewal).expect("renewed");
+        assert_eq!(book.owed(token, stale), Ok(None));
+        assert!(book.owed(token, next).expect("memory").is_some());
+    });
+}
+
+#[test]
+fn a_forgotten_dialog_whose_notify_is_never_answered_leaves_nothing_behind() {
+    let mut world = world(SubsMode::Memory);
+    let p = watching(&mut world, "w");
+    world.publish("a", "presence", None, Some(600), "open").expect("accepted");
+    let tag = format!("t-{}", p.call_id);
+    let dialog = DialogId { call_id: p.call_id.as_bytes(), to_tag: tag.as_bytes(), from_tag: b"f" };
+    assert_eq!(world.run(|server| server.subscriptions.forget(dialog)), Ok(true));
+    assert_eq!(world.store.check().expect("whole").leaving, 1);
+    world.wait(200);
+    world.run(|server| server.go_on_with_overdue(10));
+    assert_eq!(world.store.check().expect("whole").leaving, 0);
+}
