@@ -222,7 +222,8 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
     }
 
     /// Takes the right to send the NOTIFY that is owed: the handle of this flight. None if somebody else has it, or
-    /// nothing is owed, or the watcher was told something newer than this version. CSeqs are taken from the row only while the dialog is reserved: so they leave in their order.
+    /// nothing is owed, or the watcher was told something newer than this version. CSeqs are taken from the row only
+    /// while the dialog is reserved: so they leave in their order.
     fn reserve(&self, handle: Handle, version: Version) -> Option<Handle> {
         let now = self.slots.now.steady.0;
         self.slots.with_live(handle, |shard, index| {
