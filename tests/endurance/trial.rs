@@ -1,7 +1,7 @@
 //! One server under load, round after round.
 
 use crate::endurance::memory::{Growth, Held};
-use loadgen::{Load, Mix, Phase, Publish, Settings, Subscribe, Tally};
+use loadgen::{Load, Mix, Part, Phase, Publish, Settings, Subscribe, Tally};
 use std::fmt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -120,10 +120,10 @@ impl Trial {
             seed: round.into(),
         });
         let then = [
-            Phase::Republish(Publish::Modify),
-            Phase::Resubscribe(Subscribe::Refresh),
-            Phase::Republish(Publish::Remove),
-            Phase::Resubscribe(Subscribe::End),
+            Phase::Republish(Publish::Modify, Part::WHOLE),
+            Phase::Resubscribe(Subscribe::Refresh, Part::WHOLE),
+            Phase::Republish(Publish::Remove, Part::WHOLE),
+            Phase::Resubscribe(Subscribe::End, Part::WHOLE),
         ];
         let before = tally.accepted() + tally.refused();
         for phase in std::iter::once(&arrive).chain(&then) {

@@ -1,42 +1,85 @@
-//! One run: a server of its own, all phases in their order.
+//! One round: a server with each module, side by side, all phases in their order.
+//!
+//! What else the machine does makes a second dearer than the next by half. So both servers live at the same time and get
+//! each phase in small parts, in turn: what disturbs one disturbs the other as much.
 
 use crate::options::Options;
 use crate::setup::{Row, Setup};
-use loadgen::{Load, Mix, Phase, Publish, Report, Settings, Subscribe};
-use testkit::Module;
+use loadgen::{Load, Mix, Part, Phase, Publish, Report, Settings, Subscribe, Tally, cpu};
+use std::thread;
+use std::time::Duration;
+use testkit::{Kamailio, Module};
 
+/// Parts of a phase.
+const PARTS: u32 = 16;
 /// Attempts to get all watchers of a fan-out subscribed.
 const ATTEMPTS: u32 = 20;
 /// Publications and dialogs that come and go on a server before it counts as warm.
 const WARM_UP: u32 = 300;
 
-/// Both modules; each second round in the other order, so that neither always runs on a warmer machine.
-pub fn in_turn(round: u32) -> [Module; 2] {
-    let (ours, stock) = (Module::from_env(), Module::Stock);
-    if round % 2 == 0 { [ours, stock] } else { [stock, ours] }
+/// A server and the load on it.
+struct Side {
+    module: Module,
+    load: Load,
+    server: Kamailio,
 }
 
-/// Runs the rows that are asked for, and those that they need; reports the former.
-pub fn run(setup: &Setup, module: &Module, options: &Options, mut report: impl FnMut(Row, Report)) {
-    let server = setup.server().module(module.clone()).start();
-    let settings = Settings {
-        pid: Some(server.pid()),
-        afterwards: setup.afterwards(),
-        ..Settings::new(([127, 0, 0, 1], server.port).into())
-    };
-    let mut load = Load::new(settings).expect("a socket");
-    if !setup.is_cold() {
-        load.run(&warm_up());
+impl Side {
+    fn start(setup: &Setup, module: Module) -> Self {
+        let server = setup.server().module(module.clone()).start();
+        let settings = Settings { afterwards: Duration::ZERO, ..Settings::new(([127, 0, 0, 1], server.port).into()) };
+        let mut load = Load::new(settings).expect("a socket");
+        if !setup.is_cold() {
+            load.run(&warm_up());
+        }
+        Self { module, load, server }
     }
+
+    fn cpu(&self) -> Duration {
+        cpu::used(self.server.pid())
+    }
+}
+
+/// Runs the rows that are asked for, and those that they need; reports the former. Each second round begins with the
+/// other module.
+pub fn run(setup: &Setup, round: u32, options: &Options, mut report: impl FnMut(Row, &Module, Report)) {
+    let modules =
+        if round % 2 == 0 { [Module::from_env(), Module::Stock] } else { [Module::Stock, Module::from_env()] };
+    let mut sides = modules.map(|module| Side::start(setup, module));
     for row in options.rows_to_run() {
         if let Row::Fanout(watchers) = row {
-            gather(&mut load, row.presentity(), watchers);
+            for side in &mut sides {
+                gather(&mut side.load, row.presentity(), watchers);
+            }
+            thread::sleep(setup.afterwards());
         }
-        let result = load.run(&row.phase(options.operations));
+        let reports = measure(&mut sides, &row.phase(options.operations), setup.afterwards());
         if options.rows.contains(&row) {
-            report(row, result);
+            sides.iter().zip(reports).for_each(|(side, result)| report(row, &side.module, result));
         }
     }
+}
+
+/// A phase on both servers, with the CPU time that each of them used until both were done and had cleaned up.
+fn measure(sides: &mut [Side; 2], phase: &Phase, afterwards: Duration) -> [Report; 2] {
+    let nothing = Report { operations: 0, wall: Duration::ZERO, cpu: Duration::ZERO, tally: Tally::default() };
+    let mut sums = [nothing.clone(), nothing];
+    let before = [sides[0].cpu(), sides[1].cpu()];
+    for index in 0..PARTS {
+        let part = phase.part(Part { index, of: PARTS });
+        for turn in 0..2 {
+            let place = (index as usize + turn) % 2;
+            let Report { operations, wall, tally, .. } = sides[place].load.run(&part);
+            sums[place].operations += operations;
+            sums[place].wall += wall;
+            sums[place].tally.merge(tally);
+        }
+    }
+    thread::sleep(afterwards);
+    for ((sum, side), before) in sums.iter_mut().zip(sides).zip(before) {
+        sum.cpu = side.cpu().saturating_sub(before);
+    }
+    sums
 }
 
 fn warm_up() -> Phase {

@@ -1,6 +1,6 @@
 //! What is measured, and in which configurations.
 
-use loadgen::{Fanout, Phase, Publish, Subscribe};
+use loadgen::{Fanout, Part, Phase, Publish, Subscribe};
 use std::fmt;
 use std::time::Duration;
 use testkit::{Builder, Database, Kamailio};
@@ -47,11 +47,11 @@ impl Row {
             Self::Publish(Step::First) => Phase::Publish { count: operations, first: 0 },
             // The refresh before the new document: the stock module loses the document here (publ_cache 2), and the
             // watchers of the next rows are to see one.
-            Self::Publish(Step::Second) => Phase::Republish(Publish::Refresh),
-            Self::Publish(Step::Third) => Phase::Republish(Publish::Modify),
+            Self::Publish(Step::Second) => Phase::Republish(Publish::Refresh, Part::WHOLE),
+            Self::Publish(Step::Third) => Phase::Republish(Publish::Modify, Part::WHOLE),
             Self::Subscribe(Step::First) => Phase::Subscribe { count: operations, presentities: operations, first: 0 },
-            Self::Subscribe(Step::Second) => Phase::Resubscribe(Subscribe::Refresh),
-            Self::Subscribe(Step::Third) => Phase::Resubscribe(Subscribe::End),
+            Self::Subscribe(Step::Second) => Phase::Resubscribe(Subscribe::Refresh, Part::WHOLE),
+            Self::Subscribe(Step::Third) => Phase::Resubscribe(Subscribe::End, Part::WHOLE),
             Self::Fanout(watchers) => {
                 let rounds = (operations / watchers).max(2);
                 Phase::Fanout(Fanout { presentity: self.presentity(), rounds, burst: 1, probe: None })

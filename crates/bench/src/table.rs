@@ -1,4 +1,4 @@
-//! Medians, ratios and the verdict.
+//! Sums, ratios and the verdict.
 
 use crate::options::Options;
 use crate::setup::{Row, Setup};
@@ -6,6 +6,7 @@ use loadgen::{Report, Tally};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::process::Command;
+use std::time::Duration;
 use testkit::Module;
 
 /// The most that any operation may cost, as a part of what it costs with the stock module.
@@ -16,8 +17,8 @@ const PUBLISH_LIMIT: f64 = 0.85;
 /// What was measured of one module in one row.
 #[derive(Clone, Default, Debug)]
 struct Cell {
-    /// Microseconds of CPU per operation, of each run.
-    cpu: Vec<f64>,
+    /// Over all rounds.
+    cpu: Duration,
     operations: u64,
     /// What happened, over all runs.
     tally: Tally,
@@ -27,7 +28,7 @@ struct Cell {
 
 impl Cell {
     fn add(&mut self, row: Row, report: Report) {
-        self.cpu.push(report.cpu_per_operation());
+        self.cpu += report.cpu;
         self.operations += report.operations;
         if let Row::Fanout(watchers) = row {
             self.off += (u64::from(watchers) * report.tally.accepted()).abs_diff(report.operations);
@@ -47,9 +48,9 @@ impl Cell {
         wrong
     }
 
-    /// The least of the runs: other work on the machine, its caches and its clock only add to the cost.
-    fn least(&self) -> f64 {
-        self.cpu.iter().copied().min_by(f64::total_cmp).unwrap_or(f64::NAN)
+    /// Microseconds of CPU per operation.
+    fn cost(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.operations.max(1) as f64
     }
 
     fn is_void(&self) -> bool {
@@ -59,7 +60,7 @@ impl Cell {
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{:.1}{}", self.least(), if self.is_void() { " VOID" } else { "" }))
+        f.pad(&format!("{:.1}{}", self.cost(), if self.is_void() { " VOID" } else { "" }))
     }
 }
 
@@ -90,7 +91,7 @@ impl Table {
     /// Ours to stock; none if either is void.
     fn ratio(&self, row: Row) -> Option<f64> {
         let [ours, stock] = self.0.get(&row)?;
-        (!ours.is_void() && !stock.is_void()).then(|| ours.least() / stock.least())
+        (!ours.is_void() && !stock.is_void()).then(|| ours.cost() / stock.cost())
     }
 }
 
@@ -120,7 +121,7 @@ pub fn heading(options: &Options) -> String {
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
     format!(
         "{}; ours: presence.so {}; stock: that of Kamailio {kamailio}, which runs both; {cpus} CPUs, shared with the load\n\
-         {} operations per row and run, the least of {} runs of each module in turn; CPU of all processes of the server",
+         {} operations per row and round, {} rounds, both servers side by side; CPU of all processes of a server",
         first_line("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
         env!("CARGO_PKG_VERSION"),
         options.operations,
@@ -133,7 +134,6 @@ mod tests {
     use super::*;
     use crate::setup::Step;
     use loadgen::Notifies;
-    use std::time::Duration;
 
     fn report(micros: u64, code: u16) -> Report {
         let tally = Tally { codes: [(code, 1)].into(), ..Tally::default() };
@@ -175,12 +175,5 @@ mod tests {
         let notifies = Notifies { expected: 1, seen: 1, ..Notifies::default() };
         let few = Report { tally: Tally { notifies, ..report(1, 200).tally }, ..report(1, 200) };
         assert_eq!(table(Row::Fanout(100), few.clone(), few).failures(&Setup::all()[0]).len(), 1);
-    }
-
-    #[test]
-    fn the_least_run_counts() {
-        let least = |cpu: &[f64]| Cell { cpu: cpu.to_vec(), ..Cell::default() }.least();
-        assert!((least(&[9.0, 1.0, 2.0]) - 1.0).abs() < 1e-9);
-        assert!(least(&[]).is_nan());
     }
 }

@@ -20,7 +20,7 @@ mod wire;
 mod work;
 
 pub use crate::load::{Load, Report};
-pub use crate::phase::{Fanout, Mix, Phase};
+pub use crate::phase::{Fanout, Mix, Part, Phase};
 pub use crate::request::{Publish, Subscribe};
 pub use crate::tally::{Notifies, Tally, Times};
 

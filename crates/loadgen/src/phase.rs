@@ -2,6 +2,7 @@
 
 use crate::request::{Publish, Subscribe};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ pub enum Phase {
         /// The first one's number.
         first: u32,
     },
-    /// Every publication: another document, another lifetime, or the end.
-    Republish(Publish),
+    /// Every publication, or a part of them: another document, another lifetime, or the end.
+    Republish(Publish, Part),
     /// New watchers of `presentities`, one after the other, from number `first` on.
     Subscribe {
         /// How many watchers.
@@ -31,14 +32,67 @@ pub enum Phase {
         /// The first one's number.
         first: u32,
     },
-    /// Every dialog: another lifetime, or the end.
-    Resubscribe(Subscribe),
+    /// Every dialog, or a part of them: another lifetime, or the end.
+    Resubscribe(Subscribe, Part),
     /// Publishers and watchers at the same time, each with its own steps.
     Mix(Mix),
     /// One presentity changes, and its watchers are told.
     Fanout(Fanout),
     /// Nothing; NOTIFYs are answered all the same.
     Listen(Duration),
+}
+
+/// One of `of` parts of about the same size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// Which one, from 0 on.
+    pub index: u32,
+    /// Of how many.
+    pub of: u32,
+}
+
+impl Part {
+    /// All of it.
+    pub const WHOLE: Self = Self { index: 0, of: 1 };
+
+    /// The part of `count` things.
+    #[must_use]
+    pub fn range(self, count: u32) -> Range<u32> {
+        let bound = |index: u32| (u64::from(count) * u64::from(index) / u64::from(self.of.max(1))) as u32;
+        bound(self.index)..bound(self.index + 1)
+    }
+
+    /// The part of a number of places.
+    pub(crate) fn places(self, count: usize) -> Range<usize> {
+        let range = self.range(count as u32);
+        range.start as usize..range.end as usize
+    }
+}
+
+impl Phase {
+    /// A part of a phase of publications, dialogs or a fan-out: all parts together do what the phase does.
+    #[must_use]
+    pub fn part(&self, part: Part) -> Self {
+        match *self {
+            Self::Publish { count, first } => {
+                let range = part.range(count);
+                Self::Publish { count: range.end - range.start, first: first + range.start }
+            }
+            Self::Subscribe { count, presentities, first } if count == presentities => {
+                let range = part.range(count);
+                let count = range.end - range.start;
+                Self::Subscribe { count, presentities: count, first: first + range.start }
+            }
+            Self::Republish(step, _) => Self::Republish(step, part),
+            Self::Resubscribe(step, _) => Self::Resubscribe(step, part),
+            Self::Fanout(fanout) => {
+                let range = part.range(fanout.rounds);
+                Self::Fanout(Fanout { rounds: range.end - range.start, ..fanout })
+            }
+            ref whole if part.index == 0 => whole.clone(),
+            _ => Self::Listen(Duration::ZERO),
+        }
+    }
 }
 
 /// Publishers and watchers at the same time, in a random order. Each does its steps one after the other.
@@ -88,15 +142,15 @@ impl FromStr for Phase {
         let phase = match name {
             "options" => Self::Options { count: take("count", 1000) },
             "publish" => Self::Publish { count: take("count", 1000), first: take("first", 0) },
-            "modify" => Self::Republish(Publish::Modify),
-            "refresh" => Self::Republish(Publish::Refresh),
-            "remove" => Self::Republish(Publish::Remove),
+            "modify" => Self::Republish(Publish::Modify, Part::WHOLE),
+            "refresh" => Self::Republish(Publish::Refresh, Part::WHOLE),
+            "remove" => Self::Republish(Publish::Remove, Part::WHOLE),
             "subscribe" => {
                 let count = take("count", 1000);
                 Self::Subscribe { count, presentities: take("presentities", count).max(1), first: take("first", 0) }
             }
-            "resubscribe" => Self::Resubscribe(Subscribe::Refresh),
-            "unsubscribe" => Self::Resubscribe(Subscribe::End),
+            "resubscribe" => Self::Resubscribe(Subscribe::Refresh, Part::WHOLE),
+            "unsubscribe" => Self::Resubscribe(Subscribe::End, Part::WHOLE),
             "fanout" => Self::Fanout(Fanout {
                 presentity: take("presentity", 0),
                 rounds: take("rounds", 3),
@@ -130,11 +184,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_parts_are_the_whole() {
+        let whole = Phase::Publish { count: 10, first: 5 };
+        let parts = (0..3).map(|index| whole.part(Part { index, of: 3 })).collect::<Vec<_>>();
+        let expected = [(3, 5), (3, 8), (4, 11)].map(|(count, first)| Phase::Publish { count, first });
+        assert_eq!(parts, expected);
+        assert_eq!((0..7).map(|index| Part { index, of: 7 }.range(3).len()).sum::<usize>(), 3);
+        assert_eq!(whole.part(Part::WHOLE), whole);
+    }
+
+    #[test]
     fn phases_are_read_and_mistakes_are_named() {
         let fanout = Fanout { presentity: 7, rounds: 2, burst: 1, probe: None };
         assert_eq!("fanout:presentity=7,rounds=2".parse(), Ok(Phase::Fanout(fanout)));
         assert_eq!("subscribe:count=5".parse(), Ok(Phase::Subscribe { count: 5, presentities: 5, first: 0 }));
-        assert_eq!("unsubscribe".parse(), Ok(Phase::Resubscribe(Subscribe::End)));
+        assert_eq!("unsubscribe".parse(), Ok(Phase::Resubscribe(Subscribe::End, Part::WHOLE)));
         assert_eq!("modify:count=3".parse::<Phase>(), Err("modify:count=3: modify has no \"count\"".into()));
         assert_eq!("listen:x".parse::<Phase>(), Err("listen:x: \"x\" is not key=number".into()));
         assert_eq!("dance".parse::<Phase>(), Err("dance: no such phase".into()));

@@ -20,9 +20,9 @@ impl Agent {
                 let new: Vec<usize> = self.mine(*first, *count).into_iter().map(|p| self.publisher_of(p)).collect();
                 self.closed_loop(new, |agent, index| agent.publish(index, Publish::Initial));
             }
-            Phase::Republish(step) => {
-                let all: Vec<usize> =
-                    (0..self.publishers.len()).filter(|&i| self.publishers[i].has_published()).collect();
+            Phase::Republish(step, part) => {
+                let all = part.places(self.publishers.len()).filter(|&i| self.publishers[i].has_published());
+                let all: Vec<usize> = all.collect();
                 self.closed_loop(all, |agent, index| agent.publish(index, *step));
             }
             Phase::Subscribe { count, presentities, first } => {
@@ -30,8 +30,9 @@ impl Agent {
                     self.mine(0, *count).into_iter().map(|n| self.new_watcher(first + n % presentities)).collect();
                 self.closed_loop(new, |agent, index| agent.subscribe(index, Subscribe::Initial));
             }
-            Phase::Resubscribe(step) => {
-                let all: Vec<usize> = (0..self.watchers.len()).filter(|&i| self.watchers[i].is_open()).collect();
+            Phase::Resubscribe(step, part) => {
+                let all = part.places(self.watchers.len()).filter(|&i| self.watchers[i].is_open());
+                let all: Vec<usize> = all.collect();
                 self.closed_loop(all, |agent, index| agent.subscribe(index, *step));
             }
             Phase::Mix(mix) => self.mix(mix),
