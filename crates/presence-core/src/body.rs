@@ -44,6 +44,12 @@ pub fn dialogs(document: &[u8]) -> Result<Vec<Dialog>, Malformed> {
     Ok(found)
 }
 
+/// The id of the document's first dialog; empty if it has none.
+#[must_use]
+pub fn first_dialog(document: &[u8]) -> Vec<u8> {
+    dialogs(document).ok().and_then(|all| all.into_iter().next()).map(|d| d.id).unwrap_or_default()
+}
+
 /// Whether all dialogs of the document are over. False for a document without dialogs.
 #[must_use]
 pub fn all_terminated(document: &[u8]) -> bool {

@@ -252,6 +252,19 @@ pub struct Publication {
     pub row_id: Vec<u8>,
 }
 
+/// What of a publication its watchers are shown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shown {
+    /// The document.
+    pub body: Vec<u8>,
+    /// Who published it, for shared lines; may be empty.
+    pub sender: Vec<u8>,
+    /// When it ends.
+    pub expires: Timestamp,
+    /// When it came.
+    pub received: Timestamp,
+}
+
 /// A change of a publication.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
@@ -283,11 +296,11 @@ pub trait Publications {
     /// Changes the publication with this tag; [`Refusal::ConditionFailed`] if there is none.
     fn modify(&mut self, resource: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<(), Refusal>;
     /// Takes the publication with this tag away; [`Refusal::ConditionFailed`] if there is none.
-    fn remove(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Publication, Refusal>;
+    fn remove(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Shown, Refusal>;
     /// The publication with this tag.
-    fn get(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Option<Publication>, Fault>;
+    fn get(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Option<Shown>, Fault>;
     /// The publications of a resource that are shown, in the order in which they are combined.
-    fn all(&mut self, resource: Resource<'_>) -> Result<Vec<Publication>, Fault>;
+    fn all(&mut self, resource: Resource<'_>) -> Result<Vec<Shown>, Fault>;
     /// Takes up to `budget` publications away that ran out.
     fn expire(&mut self, budget: usize) -> Result<Vec<(Vec<u8>, PackageId)>, Fault>;
     /// Whether nobody but this server writes publications, so that a document may be kept.

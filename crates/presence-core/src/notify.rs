@@ -2,7 +2,7 @@
 
 use crate::body::empty_dialog_info;
 use crate::host::{
-    Authorisation, Content, Host, Landing, Notice, Publication, Publications, Request, Resource, Sent, Subscriptions,
+    Authorisation, Content, Host, Landing, Notice, Publications, Request, Resource, Sent, Shown, Subscriptions,
     Token, Version,
 };
 use crate::package::{Family, Package, PackageId};
@@ -57,13 +57,13 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
 
     /// The state of a resource changed: tells everybody. `gone` is a publication that was just removed. What fails is
     /// tried again later.
-    pub(crate) fn fan_out(&mut self, resource: Resource<'_>, gone: Option<&Publication>, except: &[u8]) {
+    pub(crate) fn fan_out(&mut self, resource: Resource<'_>, gone: Option<&Shown>, except: &[u8]) {
         if self.try_fan_out(resource, gone, except).is_err() {
             self.subscriptions.postpone(resource);
         }
     }
 
-    fn try_fan_out(&mut self, resource: Resource<'_>, gone: Option<&Publication>, except: &[u8]) -> Result<(), Fault> {
+    fn try_fan_out(&mut self, resource: Resource<'_>, gone: Option<&Shown>, except: &[u8]) -> Result<(), Fault> {
         if self.subscriptions.changed(resource)?.is_none() {
             return Ok(());
         }
@@ -207,7 +207,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     }
 
     /// The document for those who saw a publication that was just removed: it is shown as gone.
-    fn document_after(&mut self, resource: Resource<'_>, gone: &Publication) -> Result<Document, Fault> {
+    fn document_after(&mut self, resource: Resource<'_>, gone: &Shown) -> Result<Document, Fault> {
         if !self.host.packages().get(usize::from(resource.package.0)).is_some_and(|p| p.aggregates) {
             return self.document(resource, b"", false);
         }
@@ -222,7 +222,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         Ok(Document { version, body })
     }
 
-    fn aggregate(&mut self, resource: Resource<'_>, of: &[Publication], gone: Option<usize>) -> Option<Vec<u8>> {
+    fn aggregate(&mut self, resource: Resource<'_>, of: &[Shown], gone: Option<usize>) -> Option<Vec<u8>> {
         let documents: Vec<&[u8]> = of.iter().map(|p| p.body.as_slice()).collect();
         self.host.aggregate(resource, &documents, gone)
     }

@@ -2,7 +2,7 @@
 
 use crate::body;
 use crate::etag::EntityTag;
-use crate::host::{Change, Host, Publication, Publications, Resource, Subscriptions};
+use crate::host::{Change, Host, Publication, Publications, Resource, Shown, Subscriptions};
 use crate::package::{Family, Package};
 use crate::refusal::Refusal;
 use crate::render;
@@ -109,7 +109,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             priority: self.host.priority(),
             row_id: self.host.row_id(),
         };
-        let dialog = if package.family == Family::Dialog { first_dialog(incoming.body) } else { Vec::new() };
+        let dialog = if package.family == Family::Dialog { body::first_dialog(incoming.body) } else { Vec::new() };
         let replace = incoming.replace || lifetime.is_none();
         self.publications.insert(incoming.resource, &publication, replace, &dialog)?;
         self.confirm(reply, lifetime.unwrap_or_default(), &publication.etag);
@@ -173,13 +173,8 @@ fn end(now: Timestamp, lifetime: Option<Seconds>) -> Timestamp {
 /// The end of hard state, which has none; -1 in the table.
 pub const FOREVER: Timestamp = Timestamp(u32::MAX);
 
-/// The id of the document's first dialog; empty if it has none.
-fn first_dialog(document: &[u8]) -> Vec<u8> {
-    body::dialogs(document).ok().and_then(|d| d.into_iter().next()).map(|d| d.id).unwrap_or_default()
-}
-
 /// Whether a shared line keeps its document: it shows a dialog, the new one shows none, and comes from somebody else.
-fn keeps_line(old: &Publication, incoming: &Incoming<'_>) -> bool {
+fn keeps_line(old: &Shown, incoming: &Incoming<'_>) -> bool {
     let has_dialog = |document: &[u8]| body::dialogs(document).is_ok_and(|d| !d.is_empty());
     let other = incoming.sender.is_some_and(|sender| sender != old.sender);
     other && !has_dialog(incoming.body) && has_dialog(&old.body)

@@ -6,7 +6,7 @@ use super::records::{Block, Place, Shelved, pack, unpack};
 use super::shard::{Shard, Trash, Wants};
 use super::slab::{NIL, Record};
 use crate::config::{Config, RetrieveOrder};
-use crate::host::{Change, Publication, Publications, Resource};
+use crate::host::{Change, Publication, Publications, Resource, Shown};
 use crate::package::PackageId;
 use crate::refusal::{Exhausted, Fault, Refusal};
 use crate::time::{Now, Timestamp};
@@ -31,17 +31,14 @@ fn tag<A: Allocator + Clone>(shard: &Shard<A>, index: u32) -> &[u8] {
     unpack(shard.shelf.at(index).text.as_deref().unwrap_or_default())[0]
 }
 
-fn copy<A: Allocator + Clone>(shard: &Shard<A>, index: u32) -> Publication {
+fn shown<A: Allocator + Clone>(shard: &Shard<A>, index: u32) -> Shown {
     let record = shard.shelf.at(index);
-    let [etag, sender, row_id] = unpack(record.text.as_deref().unwrap_or_default());
-    Publication {
-        etag: etag.to_vec(),
+    let [_, sender, _] = unpack(record.text.as_deref().unwrap_or_default());
+    Shown {
         body: record.body.as_deref().unwrap_or_default().to_vec(),
         sender: sender.to_vec(),
         expires: Timestamp(record.expires),
         received: Timestamp(record.received),
-        priority: record.priority,
-        row_id: row_id.to_vec(),
     }
 }
 
@@ -95,14 +92,13 @@ impl<A: Allocator + Clone, R: RawMutex> Shelf<'_, A, R> {
     fn about_dialog(&self, resource: Resource<'_>, id: &[u8]) -> Vec<Vec<u8>> {
         let key = self.store.key(resource);
         let Ok(part) = self.store.shard(self.store.shard_of(key.hash)) else { return Vec::new() };
-        let bodies = part.with(|shard| {
+        let all = part.with(|shard| {
             let number = shard.find(key)?;
-            Some(each(shard, number).map(|index| copy(shard, index)).collect::<Vec<_>>())
+            let body = |index| shard.shelf.at(index).body.as_deref().unwrap_or_default().to_vec();
+            Some(each(shard, number).map(|index| (tag(shard, index).to_vec(), body(index))).collect::<Vec<_>>())
         });
-        let is_about = |p: &Publication| {
-            crate::body::dialogs(&p.body).is_ok_and(|dialogs| dialogs.first().is_some_and(|d| d.id == id))
-        };
-        bodies.ok().flatten().unwrap_or_default().into_iter().filter(is_about).map(|p| p.etag).collect()
+        let all = all.ok().flatten().unwrap_or_default().into_iter();
+        all.filter(|(_, document)| crate::body::first_dialog(document) == id).map(|(etag, _)| etag).collect()
     }
 }
 
@@ -190,7 +186,7 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
         done?.ok_or(Refusal::ConditionFailed)
     }
 
-    fn remove(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Publication, Refusal> {
+    fn remove(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Shown, Refusal> {
         let mut trash: Trash<A> = Vec::with_capacity(4);
         let gone = self.get(resource, etag)?.ok_or(Refusal::ConditionFailed)?;
         let done = self.with(resource, etag, |shard, index| take_off(shard, index, true, &mut trash));
@@ -198,24 +194,24 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
         done?.map(|()| gone).ok_or(Refusal::ConditionFailed)
     }
 
-    fn get(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Option<Publication>, Fault> {
-        self.with(resource, etag, |shard, index| copy(shard, index)).map_err(|_| Fault::Storage)
+    fn get(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Option<Shown>, Fault> {
+        self.with(resource, etag, |shard, index| shown(shard, index)).map_err(|_| Fault::Storage)
     }
 
-    fn all(&mut self, resource: Resource<'_>) -> Result<Vec<Publication>, Fault> {
+    fn all(&mut self, resource: Resource<'_>) -> Result<Vec<Shown>, Fault> {
         let key = self.store.key(resource);
         let part = self.store.shard(self.store.shard_of(key.hash)).map_err(|_| Fault::Storage)?;
         let (now, hides) = (self.now.unix, self.config.hide_expired);
         let all = part.with(|shard| {
             let number = shard.find(key)?;
-            let shown = each(shard, number).filter(|&i| !hides || shard.shelf.at(i).expires > now.0);
-            Some(shown.map(|index| copy(shard, index)).collect::<Vec<_>>())
+            let alive = each(shard, number).filter(|&i| !hides || shard.shelf.at(i).expires > now.0);
+            Some(alive.map(|index| (shard.shelf.at(index).priority, shown(shard, index))).collect::<Vec<_>>())
         });
         let mut all = all.map_err(|_| Fault::Storage)?.unwrap_or_default();
         if let RetrieveOrder::Columns(_) = self.config.order {
-            all.sort_by_key(|p| p.priority);
+            all.sort_by_key(|(priority, _)| *priority);
         }
-        Ok(all)
+        Ok(all.into_iter().map(|(_, shown)| shown).collect())
     }
 
     fn expire(&mut self, budget: usize) -> Result<Vec<(Vec<u8>, PackageId)>, Fault> {
@@ -282,12 +278,10 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
         drop(trash);
     }
 
-    /// Whether there are publications of a resource in the database.
-    pub fn has_indexed(&self, resource: Resource<'_>) -> bool {
+    /// How many publications of a resource this server has in the database; none if that cannot be told.
+    pub fn indexed(&self, resource: Resource<'_>) -> Option<u32> {
         let key = self.key(resource);
-        let has = self.shard(self.shard_of(key.hash)).and_then(|part| {
-            part.with(|shard| shard.find(key).is_some_and(|number| shard.resources.at(number).indexed > 0))
-        });
-        has.unwrap_or(true)
+        let part = self.shard(self.shard_of(key.hash)).ok()?;
+        part.with(|shard| shard.find(key).map_or(0, |number| shard.resources.at(number).indexed)).ok()
     }
 }
