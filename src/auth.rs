@@ -6,7 +6,7 @@ use crate::host::now;
 use crate::params::settings;
 use crate::store::database;
 use crate::store::schema as col;
-use kamailio::db::{Assign, Condition, Op, Value};
+use kamailio::db::{Assign, Condition, Op, Row, Value};
 use kamailio::log;
 use kamailio::str::show;
 use presence_core::host::{Authorisation, Request, Resource};
@@ -45,14 +45,17 @@ fn identity<'a>(package: &'a Package, request: &Request<'a>) -> [Condition<'a>; 
     ]
 }
 
+/// From the columns `status` and `reason`, the first of which is at this place.
+fn authorisation(row: &Row<'_>, at: usize) -> Authorisation {
+    let status = Status::from_number(row.int(at).unsigned_abs()).unwrap_or(Status::Pending);
+    Authorisation { status, reason: row.text(at + 1).to_vec() }
+}
+
 fn stored(package: &Package, request: &Request<'_>) -> Result<Option<Authorisation>, Fault> {
     database::read(|db| {
         let of = identity(package, request);
         let rows = db.query(settings().watchers_table, &[col::STATUS, col::REASON], &of, None)?;
-        Ok(rows.get(0).map(|row| Authorisation {
-            status: Status::from_number(row.int(0).unsigned_abs()).unwrap_or(Status::Pending),
-            reason: row.text(1).to_vec(),
-        }))
+        Ok(rows.get(0).map(|row| authorisation(&row, 0)))
     })
 }
 
@@ -226,11 +229,7 @@ fn listed(package: &Package, resource: Resource<'_>) -> Result<Vec<Listed>, Faul
         ];
         let columns = [col::WATCHER_USERNAME, col::WATCHER_DOMAIN, col::STATUS, col::REASON];
         let rows = db.query(settings().watchers_table, &columns, &of, None)?;
-        let listed = rows.iter().map(|row| {
-            let status = Status::from_number(row.int(2).unsigned_abs()).unwrap_or(Status::Pending);
-            (row.text(0).to_vec(), row.text(1).to_vec(), Authorisation { status, reason: row.text(3).to_vec() })
-        });
-        Ok(listed.collect())
+        Ok(rows.iter().map(|row| (row.text(0).to_vec(), row.text(1).to_vec(), authorisation(&row, 2))).collect())
     })
 }
 

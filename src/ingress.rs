@@ -79,8 +79,9 @@ pub fn subscribe<'a, 'm: 'a>(
         texts.record_route = msg.record_route();
     }
     let socket = msg.socket().ok_or(Refusal::ServerError)?;
+    let transport = transport(msg.transport());
     texts.local_contact =
-        if server_address.is_empty() { contact_of(&socket, msg.transport()) } else { server_address.to_vec() };
+        if server_address.is_empty() { contact_of(&socket, transport) } else { server_address.to_vec() };
     let texts = &*texts;
     Ok(Subscribe {
         event,
@@ -101,7 +102,7 @@ pub fn subscribe<'a, 'm: 'a>(
         record_route: &texts.record_route,
         user_agent: msg.user_agent().filter(|ua| ua.len() < MAX_USER_AGENT).unwrap_or_default(),
         socket: socket.name,
-        transport: transport(msg.transport()),
+        transport,
         local_contact: &texts.local_contact,
         branch_flags: msg.branch_flags(),
     })
@@ -123,18 +124,10 @@ const fn transport(of: kamailio::msg::Transport) -> Transport {
 }
 
 /// Our address in a dialog where none is configured: the receiving socket's.
-fn contact_of(socket: &Socket<'_>, transport: kamailio::msg::Transport) -> Vec<u8> {
-    use kamailio::msg::Transport as Host;
-    let name = match transport {
-        Host::Udp => "udp",
-        Host::Tcp => "tcp",
-        Host::Tls => "tls",
-        Host::Sctp => "sctp",
-        Host::Ws => "ws",
-    };
+fn contact_of(socket: &Socket<'_>, transport: Transport) -> Vec<u8> {
     let (open, close): (&[u8], &[u8]) =
         if socket.is_v6 && !socket.host.starts_with(b"[") { (b"[", b"]") } else { (b"", b"") };
     let scheme: &[u8] = if socket.host.starts_with(b"sip:") { b"" } else { b"sip:" };
-    let tail = format!(":{};transport={name}", socket.port);
+    let tail = format!(":{};transport={}", socket.port, transport.name());
     [scheme, open, socket.host, close, tail.as_bytes()].concat()
 }

@@ -1,6 +1,7 @@
 //! The host's process-shared lock as a `lock_api` mutex, and the count of locks that this process holds.
 
 use core::cell::UnsafeCell;
+use core::ffi::c_int;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use kamailio_shim as raw;
@@ -96,31 +97,33 @@ impl Gate {
     /// Goes in, or gives up after `patience`.
     #[must_use]
     pub fn enter(&self, patience: Duration) -> Option<Inside<'_>> {
-        let mut until = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the mutex lives as long as the server; the time is on the clock that the call uses.
-        unsafe {
-            match libc::pthread_mutex_trylock(self.0) {
-                0 => return Some(Inside(self)),
-                libc::EOWNERDEAD => {
-                    libc::pthread_mutex_consistent(self.0);
-                    return Some(Inside(self));
-                }
-                _ => {}
-            }
-            libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut until);
-            let nanos = until.tv_nsec as u64 + u64::from(patience.subsec_nanos());
-            until.tv_sec += patience.as_secs() as i64 + (nanos / 1_000_000_000) as i64;
-            until.tv_nsec = (nanos % 1_000_000_000) as i64;
-            match libc::pthread_mutex_timedlock(self.0, &raw const until) {
-                0 => Some(Inside(self)),
-                libc::EOWNERDEAD => {
-                    libc::pthread_mutex_consistent(self.0);
-                    Some(Inside(self))
-                }
-                _ => None,
-            }
-        }
+        // SAFETY: the mutex lives as long as the server.
+        self.entered(unsafe { libc::pthread_mutex_trylock(self.0) }).or_else(|| {
+            let until = from_now(patience);
+            // SAFETY: as above; the time is on the clock that the call uses.
+            self.entered(unsafe { libc::pthread_mutex_timedlock(self.0, &raw const until) })
+        })
     }
+
+    /// What an attempt came to. Who died inside left nothing half done: the database took all of it or nothing.
+    fn entered(&self, status: c_int) -> Option<Inside<'_>> {
+        if status == libc::EOWNERDEAD {
+            // SAFETY: this process is the owner now.
+            unsafe { libc::pthread_mutex_consistent(self.0) };
+        }
+        matches!(status, 0 | libc::EOWNERDEAD).then_some(Inside(self))
+    }
+}
+
+/// A time on the clock of the wall.
+fn from_now(patience: Duration) -> libc::timespec {
+    let mut until = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes the one structure.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut until) };
+    let nanos = until.tv_nsec as u64 + u64::from(patience.subsec_nanos());
+    until.tv_sec += patience.as_secs() as i64 + (nanos / 1_000_000_000) as i64;
+    until.tv_nsec = (nanos % 1_000_000_000) as i64;
+    until
 }
 
 /// Inside of a gate; leaves when dropped.

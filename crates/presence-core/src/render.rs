@@ -26,23 +26,27 @@ impl Transport {
         }
     }
 
-    const fn param(self) -> &'static [u8] {
+    /// As a `transport` parameter has it (RFC 3261 19.1.1).
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Udp => b"",
-            Self::Tcp => b";transport=tcp",
-            Self::Tls => b";transport=tls",
-            Self::Sctp => b";transport=sctp",
-            Self::Ws => b";transport=ws",
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Sctp => "sctp",
+            Self::Ws => "ws",
         }
     }
 }
 
-/// `Contact: <address[;transport=...]>`: the transport is named unless the address names one itself.
+/// `Contact: <address[;transport=...]>`: the transport is named unless it is UDP, or the address names one itself.
 pub fn push_contact(out: &mut Vec<u8>, address: &[u8], transport: Transport) {
     out.extend_from_slice(b"Contact: <");
     out.extend_from_slice(address);
-    if !address.windows(11).any(|w| w == b";transport=") {
-        out.extend_from_slice(transport.param());
+    let param: &[u8] = b";transport=";
+    if transport != Transport::Udp && !address.windows(param.len()).any(|w| w == param) {
+        out.extend_from_slice(param);
+        out.extend_from_slice(transport.name().as_bytes());
     }
     out.extend_from_slice(b">\r\n");
 }
