@@ -32,6 +32,8 @@ pub struct Scene {
     trace: Trace,
     /// The last final reply, and who got it.
     reply: Option<(End, Message)>,
+    /// Time between requests and their replies.
+    asking: Duration,
     /// Top Via of each NOTIFY that was answered: a repetition gets its answer again and is no news.
     answered: Vec<String>,
 }
@@ -57,6 +59,7 @@ impl Scene {
             start: Instant::now(),
             trace: Trace::default(),
             reply: None,
+            asking: Duration::ZERO,
             answered: Vec::new(),
         })
     }
@@ -85,8 +88,9 @@ impl Scene {
     pub fn ask(&mut self, end: End, request: &str) -> Option<Message> {
         self.reply = None;
         self.send(end, request);
-        let patience = Instant::now() + PATIENCE;
-        let mut quiet_since = Instant::now();
+        let asked = Instant::now();
+        let patience = asked + PATIENCE;
+        let mut quiet_since = asked;
         while self.server.is_running() && Instant::now() < patience {
             let is_answered = self.reply.as_ref().is_some_and(|(e, _)| *e == end);
             if self.receive() {
@@ -95,7 +99,13 @@ impl Scene {
                 break;
             }
         }
+        self.asking += asked.elapsed();
         self.reply.take().map(|(_, reply)| reply)
+    }
+
+    /// Whether the case was played as fast as its recording needs: on a busy machine a notifier comes round in between.
+    pub fn is_in_time(&self) -> bool {
+        self.set_up.in_one_go().is_none_or(|time| self.asking < time)
     }
 
     /// Takes what comes for some time.
@@ -128,6 +138,7 @@ impl Scene {
         std::thread::sleep(Duration::from_millis(50));
         self.trace = Trace::default();
         self.requests = 0;
+        self.asking = Duration::ZERO;
         self.names.forget();
         self.start = Instant::now();
     }

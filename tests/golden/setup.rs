@@ -69,6 +69,11 @@ impl SetUp {
         Duration::from_millis(if self.is_buffered() { 5 } else { 150 })
     }
 
+    /// The most that the requests of a case may take, where it has to be played in one go.
+    pub fn in_one_go(self) -> Option<Duration> {
+        self.is_buffered().then_some(ROUND / 2)
+    }
+
     /// How long the wire is quiet before a case counts as over.
     pub fn settled(self) -> Duration {
         if self.is_buffered() { 2 * ROUND + Duration::from_millis(300) } else { Duration::from_millis(300) }
