@@ -2,14 +2,14 @@
 
 use crate::body::empty_dialog_info;
 use crate::host::{
-    Authorisation, Content, Host, Landing, Notice, Publication, Publications, Request, Resource, Sent, Subscriptions,
+    Authorisation, Content, Decision, Host, Landing, Notice, Publication, Publications, Request, Resource, Sent, Subscriptions,
     Token, Version,
 };
 use crate::package::{Family, Package, PackageId};
 use crate::refusal::Fault;
 use crate::server::Server;
 use crate::status::Status;
-use crate::subscription::{Field, Subscription};
+use crate::subscription::{Field, Subscription, Texts};
 use crate::time::Timestamp;
 use crate::winfo::{self, Extent, Watcher};
 
@@ -266,6 +266,16 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             let subscription = self.subscriptions.of_token(token);
             self.tell(token, request.resource);
             self.tell_of_watcher(request.resource, subscription.as_ref());
+        }
+    }
+
+    /// Asks the rules of a presentity again about its watchers, and tells those who are affected.
+    pub fn decide_again(&mut self, resource: Resource<'_>) {
+        let Ok(texts) = Texts::pack(&[]) else { return };
+        for Decision { watcher_user, watcher_domain, authorisation } in self.host.decide_again(resource) {
+            let request =
+                Request { resource, watcher_user: &watcher_user, watcher_domain: &watcher_domain, texts: &texts };
+            self.authorisation_changed(&request, &authorisation);
         }
     }
 

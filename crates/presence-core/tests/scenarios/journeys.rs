@@ -2,7 +2,7 @@
 
 use crate::common::{self, Phone, START, Wire, World, phone};
 use presence_core::config::{BelowMinimum, Config, PublMode, SubsMode};
-use presence_core::host::{Authorisation, Sent};
+use presence_core::host::{Authorisation, Decision, Sent};
 use presence_core::refusal::Refusal;
 use presence_core::status::Status;
 use presence_core::time::Seconds;
@@ -459,6 +459,32 @@ fn a_new_authorisation_is_told() {
         (1, Status::Terminated, "rejected", "")
     );
     assert_eq!(world.subscriptions(), 0);
+}
+
+#[test]
+fn another_sphere_asks_the_rules_again_before_anybody_is_told() {
+    let mut world = World::with(Config { spheres: true, ..config() });
+    let mut packages = world.host.packages.to_vec();
+    packages[0].needs_auth = true;
+    world.host.packages = packages.into();
+    let at = |sphere: &str| format!("<presence><sphere>{sphere}</sphere></presence>");
+    let etag = world.publish("a", "presence", None, Some(60), &at("work")).expect("accepted");
+    watching(&mut world, "w", "a", "presence");
+    let blocked = Decision {
+        watcher_user: b"w".to_vec(),
+        watcher_domain: b"h".to_vec(),
+        authorisation: Authorisation { status: Status::Terminated, reason: b"rejected".to_vec() },
+    };
+    world.host.decisions = vec![blocked.clone()];
+    let etag = world.publish("a", "presence", Some(&etag), Some(60), &at("work")).expect("accepted");
+    assert_eq!(world.settle().len(), 1);
+    assert_eq!(world.host.decisions, [blocked], "the sphere is the same: nobody asks");
+    world.publish("a", "presence", Some(&etag), Some(60), &at("home")).expect("accepted");
+    let told = world.settle();
+    assert_eq!(
+        told.iter().map(|n| (n.status, n.reason.as_str(), n.body.as_str())).collect::<Vec<_>>(),
+        [(Status::Terminated, "rejected", "")]
+    );
 }
 
 #[test]

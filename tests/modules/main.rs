@@ -1,0 +1,30 @@
+//! The modules of the distribution that work with presence, unmodified: each does its main job, from packet to packet.
+//! The same tests run against Kamailio's own module with `PRESENCE_SO=stock`.
+
+mod conference;
+mod dialoginfo;
+mod mwi;
+mod rules;
+mod sphere;
+mod transformations;
+mod xml;
+
+use testkit::{Builder, Kamailio, Phone};
+
+/// A server with these modules, and with one worker: a publication has been told of when the next request is served.
+fn with(modules: &[&'static str]) -> Builder {
+    Kamailio::builder().packages(modules).children(1)
+}
+
+/// Publishes a document for the phone's own user. It has to be accepted; the entity-tag.
+fn publish(phone: &mut Phone, event: &str, etag: Option<&str>, body: &str) -> String {
+    let reply = phone.publish(event, etag, Some(600), body);
+    assert_eq!(reply.code(), 200, "{reply:?}");
+    reply.header("SIP-ETag").expect("an entity-tag").to_owned()
+}
+
+/// What stands between two marks.
+fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+    let found = text.split_once(before).and_then(|(_, rest)| rest.split_once(after)).map(|(found, _)| found);
+    found.unwrap_or_else(|| panic!("nothing between {before} and {after} in {text}"))
+}
