@@ -208,7 +208,7 @@ impl Builder {
         self
     }
 
-    /// One more place to listen at, as the configuration names it; `TCP` is the server's port over TCP.
+    /// One more place to listen at, as the configuration names it; `LISTEN_TCP` is the server's port over TCP.
     #[must_use]
     pub fn listen(mut self, place: &str) -> Self {
         self.listeners.push(place.into());
@@ -223,7 +223,7 @@ impl Builder {
     }
 
     /// A configuration file as it stands, instead of one that is made of the settings. Of these it gets the
-    /// definitions, which the lines of `before`, `extra` and `routes` may use as well: `LISTEN`, `TCP`, `SERVER` (its
+    /// definitions, which the lines of `before`, `extra` and `routes` may use as well: `LISTEN`, `LISTEN_TCP`, `SERVER` (its
     /// URI in quotes), `PRESENCE`, `CTL` and, with a database, `DB_URL`.
     #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
@@ -285,7 +285,7 @@ impl Builder {
     fn definitions(&self, port: u16, dir: &Path) -> Vec<String> {
         let own = [
             ("LISTEN", format!("udp:127.0.0.1:{port}")),
-            ("TCP", format!("tcp:127.0.0.1:{port}")),
+            ("LISTEN_TCP", format!("tcp:127.0.0.1:{port}")),
             ("SERVER", format!("\"sip:127.0.0.1:{port}\"")),
             ("PRESENCE", format!("\"{}\"", self.module.path().display())),
             ("CTL", format!("\"unix:{}\"", dir.join("ctl.sock").display())),

@@ -24,6 +24,8 @@ pub struct Phone {
     pub user: String,
     /// Its domain, and that of everybody whom it deals with.
     pub domain: String,
+    /// What it calls itself in Via and Contact, instead of its address: a browser does not know where it is.
+    pub host: Option<String>,
     /// The code with which NOTIFYs are answered; none: not at all.
     pub answer: Option<u16>,
     /// NOTIFYs that came and were not taken yet.
@@ -131,6 +133,7 @@ impl Phone {
             wire,
             user: user.into(),
             domain: "test.local".into(),
+            host: None,
             answer: Some(200),
             inbox: Vec::new(),
             strays: Vec::new(),
@@ -159,7 +162,11 @@ impl Phone {
     /// Its Contact URI.
     #[must_use]
     pub fn contact(&self) -> String {
-        format!("sip:{}@{}{}", self.user, self.address(), self.wire.transport().parameter())
+        format!("sip:{}@{}{}", self.user, self.host(), self.wire.transport().parameter())
+    }
+
+    fn host(&self) -> String {
+        self.host.clone().unwrap_or_else(|| self.address().to_string())
     }
 
     /// Sends bytes as they are.
@@ -186,7 +193,7 @@ impl Phone {
         let mut text = format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/{} {};branch=z9hG4bK{}\r\nMax-Forwards: 70\r\nFrom: <{from}>;tag={from_tag}\r\n",
             self.wire.transport().name(),
-            self.address(),
+            self.host(),
             unique()
         );
         let tag = if to_tag.is_empty() { String::new() } else { format!(";tag={to_tag}") };
