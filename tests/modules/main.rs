@@ -1,12 +1,17 @@
 //! The modules of the distribution that work with presence, unmodified: each does its main job, from packet to packet.
 //! The same tests run against Kamailio's own module with `PRESENCE_SO=stock`.
 
+mod calls;
+mod client;
 mod conference;
 mod dialoginfo;
+mod http;
+mod lines;
 mod mwi;
 mod rules;
 mod sphere;
 mod transformations;
+mod web;
 mod xml;
 
 use testkit::{Builder, Kamailio, Phone};
