@@ -4,6 +4,7 @@
 mod calls;
 mod client;
 mod conference;
+mod default;
 mod dialoginfo;
 mod http;
 mod lines;

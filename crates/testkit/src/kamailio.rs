@@ -53,6 +53,12 @@ pub fn modules() -> PathBuf {
     std::env::var_os("KAMAILIO_MODULES").map_or_else(|| STOCK_MODULES.into(), PathBuf::from)
 }
 
+/// The source tree of the installed Kamailio.
+#[must_use]
+pub fn source() -> PathBuf {
+    std::env::var_os("KAMAILIO_SRC").map_or_else(|| crate::root().join("target/kamailio-src"), PathBuf::from)
+}
+
 /// Kamailio's own presence.so: the one that is kept (`scripts/swap.sh`), where this project's is installed.
 #[must_use]
 pub fn stock() -> PathBuf {
@@ -88,6 +94,7 @@ pub struct Builder {
     routes: Option<String>,
     file: Option<PathBuf>,
     defines: Vec<(String, String)>,
+    arguments: Vec<String>,
     folder: Option<PathBuf>,
     modules: PathBuf,
     port: Option<u16>,
@@ -112,6 +119,7 @@ impl Default for Builder {
             routes: None,
             file: None,
             defines: Vec::new(),
+            arguments: Vec::new(),
             folder: None,
             modules: modules(),
             port: None,
@@ -235,6 +243,13 @@ impl Builder {
     #[must_use]
     pub fn define(mut self, name: &str, value: &str) -> Self {
         self.defines.push((name.into(), value.into()));
+        self
+    }
+
+    /// A further word of the command line.
+    #[must_use]
+    pub fn argument(mut self, word: &str) -> Self {
+        self.arguments.push(word.into());
         self
     }
 
@@ -468,6 +483,7 @@ impl Kamailio {
         for definition in builder.definitions(self.port, &self.dir) {
             command.args(["-A", &definition]);
         }
+        command.args(&builder.arguments);
         if builder.detached {
             command.process_group(0);
         }
