@@ -117,7 +117,10 @@ impl Host for Surroundings<'_, '_> {
     }
 
     fn decide_again(&mut self, resource: Resource<'_>) -> Vec<Decision> {
-        crate::auth::decide_again(resource, None).0
+        match Rules::of(resource) {
+            Ok(rules) if rules.exist() => crate::auth::decide_again(resource, Some(rules)).0,
+            _ => Vec::new(),
+        }
     }
 
     fn aggregate(&mut self, resource: Resource<'_>, documents: &[&[u8]], gone: Option<usize>) -> Option<Vec<u8>> {

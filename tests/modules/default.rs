@@ -80,6 +80,8 @@ fn the_default_configuration_serves_presence() {
     assert!(server.stop().success());
 }
 
+/// The publications of both ends of a call come at once, to two of eight workers: with SQLite, the C module refuses one of
+/// them where the file is busy.
 #[test]
 fn with_busy_lamps_appended_it_shows_calls() {
     let folder = Folder::new();

@@ -75,7 +75,11 @@ pub fn store_rules(server: &Kamailio, user: &str, document: &str) {
 
 /// A server on which alice has published, with her rules; and bob, who has just subscribed: his NOTIFY.
 fn bob_watches(rules: &str) -> (Kamailio, Phone, Message) {
-    let server = builder().start();
+    bob_watches_at(builder(), rules)
+}
+
+fn bob_watches_at(builder: Builder, rules: &str) -> (Kamailio, Phone, Message) {
+    let server = builder.start();
     store_rules(&server, "alice", rules);
     publish(&mut Phone::new("alice", server.port), "presence", None, &pidf("alice", "open", "here"));
     let mut bob = Phone::new("bob", server.port);
@@ -151,6 +155,29 @@ fn a_watcher_is_told_that_it_is_blocked_now() {
         assert_eq!(notify.body, "");
         publish(&mut Phone::new("alice", server.port), "presence", None, &pidf("alice", "closed", "there"));
         assert_eq!(bob.notify_within(0.5), None);
+    }
+}
+
+#[test]
+fn decisions_are_told_wherever_subscriptions_and_publications_are() {
+    for (subs_db_mode, publ_cache) in [(1, 0), (1, 2), (2, 1), (3, 0), (3, 1)] {
+        let builder = builder().param("subs_db_mode", subs_db_mode).param("publ_cache", publ_cache);
+        let (server, mut bob, notify) = bob_watches_at(builder, &one("bob", "confirm"));
+        let told = |bob: &mut Phone, state: &str| {
+            let fits = |notify: &Message| notify.state().starts_with(state);
+            let what = format!("{state} with subs_db_mode {subs_db_mode} and publ_cache {publ_cache}");
+            testkit::wait_for(&what, 5.0, || bob.notify_within(0.1).filter(fits))
+        };
+        assert!(notify.state().starts_with("pending"), "{notify:?}");
+        store_rules(&server, "alice", &one("bob", "allow"));
+        assert_eq!(server.rpc(CHANGED[0]), "");
+        assert!(told(&mut bob, "active").body.contains("<note>here</note>"));
+        store_rules(&server, "alice", &one("bob", "block"));
+        assert_eq!(server.rpc(CHANGED[0]), "");
+        assert_eq!(told(&mut bob, "terminated").state(), "terminated;reason=rejected");
+        testkit::wait_for("an empty table", 5.0, || {
+            (sqlite::number(&server.database_file(), "SELECT count(*) FROM active_watchers") == 0).then_some(())
+        });
     }
 }
 

@@ -64,7 +64,7 @@ fn a_watcher_who_is_blocked_is_shown_in_a_valid_document() {
     valid(&again.notify());
 }
 
-/// The C module writes the letter as it stands: its document is not well-formed.
+/// The C module's document has a watcher without a URI there.
 #[test]
 fn letters_that_mean_something_in_xml_are_escaped() {
     let server = start();

@@ -22,6 +22,12 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     /// Removes a few publications that ran out and tells those who watch. False when there are none left.
     pub fn expire_publications(&mut self) -> bool {
         let Ok(over) = self.publications.expire(STEP) else { return false };
+        let packages = self.host.packages();
+        for (uri, package) in &over {
+            if packages.get(usize::from(package.0)).is_some_and(|package| self.has_spheres(package)) {
+                self.decide_again(Resource { uri, package: *package });
+            }
+        }
         if !self.host.config().delete_without_notify {
             for (uri, package) in &over {
                 self.fan_out(Resource { uri, package: *package }, None, b"");

@@ -96,6 +96,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             (Some(etag), _) => self.change(incoming, package, etag, reply)?,
         };
         let Some(NewState { gone, sender }) = change else { return Ok(()) };
+        // DIFFERS: the C module does so before it writes the publication, and then answers 500.
         if self.sphere(incoming.resource, package) != sphere {
             self.decide_again(incoming.resource);
         }
@@ -103,9 +104,14 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         Ok(())
     }
 
-    /// The sphere that a presentity is in, where rules ask for it (`enable_sphere_check`).
+    /// Whether rules may ask for the sphere of a presentity (`enable_sphere_check`).
+    pub(crate) fn has_spheres(&self, package: &Package) -> bool {
+        self.host.config().spheres && package.family == Family::Presence && package.needs_auth
+    }
+
+    /// The sphere that a presentity is in, where rules may ask for it.
     fn sphere(&mut self, resource: Resource<'_>, package: &Package) -> Option<Vec<u8>> {
-        if !self.host.config().spheres || package.family != Family::Presence || !package.needs_auth {
+        if !self.has_spheres(package) {
             return None;
         }
         let publications = self.publications.all(resource).ok()?;

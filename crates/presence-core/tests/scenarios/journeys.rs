@@ -461,30 +461,54 @@ fn a_new_authorisation_is_told() {
     assert_eq!(world.subscriptions(), 0);
 }
 
-#[test]
-fn another_sphere_asks_the_rules_again_before_anybody_is_told() {
+/// A presentity at work with a watcher, whom its rules would block now; its entity-tag.
+fn watched_at_work() -> (World, String) {
     let mut world = World::with(Config { spheres: true, ..config() });
     let mut packages = world.host.packages.to_vec();
     packages[0].needs_auth = true;
     world.host.packages = packages.into();
-    let at = |sphere: &str| format!("<presence><sphere>{sphere}</sphere></presence>");
     let etag = world.publish("a", "presence", None, Some(60), &at("work")).expect("accepted");
     watching(&mut world, "w", "a", "presence");
-    let blocked = Decision {
+    world.host.decisions = vec![Decision {
         watcher_user: b"w".to_vec(),
         watcher_domain: b"h".to_vec(),
         authorisation: Authorisation { status: Status::Terminated, reason: b"rejected".to_vec() },
-    };
-    world.host.decisions = vec![blocked.clone()];
-    let etag = world.publish("a", "presence", Some(&etag), Some(60), &at("work")).expect("accepted");
-    assert_eq!(world.settle().len(), 1);
-    assert_eq!(world.host.decisions, [blocked], "the sphere is the same: nobody asks");
-    world.publish("a", "presence", Some(&etag), Some(60), &at("home")).expect("accepted");
+    }];
+    (world, etag)
+}
+
+fn at(sphere: &str) -> String {
+    format!("<presence><sphere>{sphere}</sphere></presence>")
+}
+
+/// The watcher was told that it is blocked, and nothing else.
+fn was_blocked(world: &mut World) {
     let told = world.settle();
     assert_eq!(
         told.iter().map(|n| (n.status, n.reason.as_str(), n.body.as_str())).collect::<Vec<_>>(),
         [(Status::Terminated, "rejected", "")]
     );
+}
+
+#[test]
+fn another_sphere_asks_the_rules_again_before_anybody_is_told() {
+    let (mut world, etag) = watched_at_work();
+    let etag = world.publish("a", "presence", Some(&etag), Some(60), &at("work")).expect("accepted");
+    assert_eq!(world.settle().len(), 1);
+    assert_eq!(world.host.decisions.len(), 1, "the sphere is the same: nobody asks");
+    world.publish("a", "presence", Some(&etag), Some(60), &at("home")).expect("accepted");
+    was_blocked(&mut world);
+}
+
+#[test]
+fn so_does_the_end_of_a_sphere() {
+    let (mut world, etag) = watched_at_work();
+    world.publish("a", "presence", Some(&etag), Some(0), "").expect("accepted");
+    was_blocked(&mut world);
+    let (mut world, _) = watched_at_work();
+    world.wait(61);
+    world.run(|s| s.expire_publications());
+    was_blocked(&mut world);
 }
 
 #[test]
