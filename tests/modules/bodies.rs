@@ -5,9 +5,16 @@ use testkit::phone::dialog_info;
 use testkit::{Builder, Phone};
 
 fn builder() -> Builder {
-    let packages =
-        ["presence_xml", "presence_mwi", "presence_dialoginfo", "presence_profile", "presence_reginfo", "presence_conference"];
-    with(&packages).extra("modparam(\"presence_xml\", \"force_active\", 1)\nmodparam(\"presence_xml\", \"disable_bla\", 0)")
+    let packages = [
+        "presence_xml",
+        "presence_mwi",
+        "presence_dialoginfo",
+        "presence_profile",
+        "presence_reginfo",
+        "presence_conference",
+    ];
+    with(&packages)
+        .extra("modparam(\"presence_xml\", \"force_active\", 1)\nmodparam(\"presence_xml\", \"disable_bla\", 0)")
 }
 
 /// What a watcher gets of a document, with a subscription from before and with one from after.

@@ -78,7 +78,8 @@ const REGINFO: &str = "loadmodule \"pua_reginfo.so\"\nmodparam(\"pua_reginfo\", 
 
 #[test]
 fn registrations_are_published_as_registration_information() {
-    let routes = format!("{SERVE}\nrequest_route {{ route(PRESENCE); if (is_method(\"REGISTER\")) save(\"location\"); }}");
+    let routes =
+        format!("{SERVE}\nrequest_route {{ route(PRESENCE); if (is_method(\"REGISTER\")) save(\"location\"); }}");
     let server = client(&["presence_reginfo"], REGINFO, &routes).start();
     let (mut alice, mut bob) = (Phone::new("alice", server.port), Phone::new("bob", server.port));
     bob.subscribe("alice", "reg", 600);
@@ -94,7 +95,8 @@ fn registrations_are_published_as_registration_information() {
 
 #[test]
 fn another_server_takes_over_the_registrations_that_it_subscribes_to() {
-    let routes = format!("{SERVE}\nrequest_route {{ route(PRESENCE); if (is_method(\"REGISTER\")) save(\"location\"); }}");
+    let routes =
+        format!("{SERVE}\nrequest_route {{ route(PRESENCE); if (is_method(\"REGISTER\")) save(\"location\"); }}");
     let home = client(&["presence_reginfo"], REGINFO, &routes).start();
     let follower = "request_route {
         if (is_method(\"OPTIONS\")) { sl_send_reply(\"200\", \"OK\"); exit; }
@@ -113,14 +115,13 @@ fn another_server_takes_over_the_registrations_that_it_subscribes_to() {
     let mut alice = Phone::new("alice", home.port);
     register(&mut alice, "desk", 1, 600);
     let contact = alice.contact();
-    testkit::wait_for("alice at the other server", 5.0, || {
-        follower.rpc(&["ul.dump"]).contains(&contact).then_some(())
-    });
+    testkit::wait_for("alice at the other server", 5.0, || follower.rpc(&["ul.dump"]).contains(&contact).then_some(()));
 }
 
 #[test]
 fn an_operator_publishes_and_subscribes_by_command() {
-    let routes = format!("{SERVE}\nrequest_route {{ route(PRESENCE); }}\nevent_route[xhttp:request] {{ jsonrpc_dispatch(); }}");
+    let routes =
+        format!("{SERVE}\nrequest_route {{ route(PRESENCE); }}\nevent_route[xhttp:request] {{ jsonrpc_dispatch(); }}");
     let modules = "loadmodule \"pua_rpc.so\"\nloadmodule \"xhttp.so\"\nloadmodule \"jsonrpcs.so\"\n\
                    modparam(\"jsonrpcs\", \"transport\", 1)";
     let server = client(&["presence_xml"], modules, &routes).listen("LISTEN_TCP").start();

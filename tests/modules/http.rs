@@ -1,7 +1,7 @@
 //! xcap_server (RFC 4825): rules are put, read and deleted over HTTP, and watchers are told again with the new rules.
 
-use crate::rules::{self, one};
 use crate::publish;
+use crate::rules::{self, one};
 use crate::web::{self, Answer};
 use testkit::phone::pidf;
 use testkit::{Kamailio, Phone};

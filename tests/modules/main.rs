@@ -9,6 +9,7 @@ mod default;
 mod dialoginfo;
 mod http;
 mod lines;
+mod mariadb;
 mod mwi;
 mod rules;
 mod sphere;

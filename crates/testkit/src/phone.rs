@@ -270,7 +270,11 @@ impl Phone {
             let lower = name.to_ascii_lowercase();
             if ["via", "record-route", "from", "to", "call-id", "cseq"].contains(&lower.as_str()) {
                 let tagged = lower == "to" && !tag.is_empty() && !value.contains(";tag=");
-                let _ = if tagged { write!(text, "{name}: {value};tag={tag}\r\n") } else { write!(text, "{name}: {value}\r\n") };
+                let _ = if tagged {
+                    write!(text, "{name}: {value};tag={tag}\r\n")
+                } else {
+                    write!(text, "{name}: {value}\r\n")
+                };
             }
         }
         for header in more {
