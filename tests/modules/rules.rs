@@ -189,6 +189,15 @@ fn a_watcher_whose_rule_was_removed_is_on_probation() {
     assert_eq!(bob.notify().state(), "terminated;reason=probation");
 }
 
+#[test]
+fn the_reason_for_that_may_be_another_one() {
+    let builder = builder().extra("modparam(\"presence_xml\", \"xcapauth_userdel_reason\", \"noresource\")");
+    let (server, mut bob, _) = bob_watches_at(builder, &one("bob", "allow"));
+    store_rules(&server, "alice", &one("carol", "allow"));
+    assert_eq!(server.rpc(CHANGED[0]), "");
+    assert_eq!(bob.notify().state(), "terminated;reason=noresource");
+}
+
 /// The C module does not tell the watchers of watchers of a decision (RFC 3857 4.7.1): alice hears nothing.
 #[test]
 fn who_watches_the_watchers_sees_a_decision() {

@@ -24,14 +24,13 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         let Ok(over) = self.publications.expire(STEP) else { return false };
         let packages = self.host.packages();
         for (uri, package) in &over {
-            if packages.get(usize::from(package.0)).is_some_and(|package| self.has_spheres(package)) {
-                self.decide_again(Resource { uri, package: *package });
+            let resource = Resource { uri, package: *package };
+            let has_spheres = packages.get(usize::from(package.0)).is_some_and(|p| self.has_spheres(p));
+            let affected = if has_spheres { self.decide_again(resource) } else { Vec::new() };
+            if !self.host.config().delete_without_notify {
+                self.fan_out(resource, None, b"");
             }
-        }
-        if !self.host.config().delete_without_notify {
-            for (uri, package) in &over {
-                self.fan_out(Resource { uri, package: *package }, None, b"");
-            }
+            self.tell_of_decisions(resource, affected);
         }
         over.len() == STEP
     }

@@ -97,10 +97,10 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         };
         let Some(NewState { gone, sender }) = change else { return Ok(()) };
         // DIFFERS: the C module does so before it writes the publication, and then answers 500.
-        if self.sphere(incoming.resource, package) != sphere {
-            self.decide_again(incoming.resource);
-        }
+        let changed = self.sphere(incoming.resource, package) != sphere;
+        let affected = if changed { self.decide_again(incoming.resource) } else { Vec::new() };
         self.fan_out(incoming.resource, gone.as_ref(), &sender);
+        self.tell_of_decisions(incoming.resource, affected);
         Ok(())
     }
 

@@ -389,9 +389,17 @@ impl Builder {
 
 fn new_folder() -> Result<PathBuf, String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let base = if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
-    make_folder(base.join(format!("presence-test-{}-{number}", std::process::id())))
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let dir = base.join(format!("presence-test-{}-{number}", std::process::id()));
+        match fs::create_dir(&dir) {
+            Ok(()) => return Ok(dir),
+            // Left by a test that failed, in a process that had the same number.
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(format!("the folder {} cannot be made: {e}", dir.display())),
+        }
+    }
 }
 
 fn make_folder(dir: PathBuf) -> Result<PathBuf, String> {

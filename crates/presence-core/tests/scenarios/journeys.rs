@@ -469,12 +469,17 @@ fn watched_at_work() -> (World, String) {
     world.host.packages = packages.into();
     let etag = world.publish("a", "presence", None, Some(60), &at("work")).expect("accepted");
     watching(&mut world, "w", "a", "presence");
-    world.host.decisions = vec![Decision {
+    world.host.decisions = vec![decision(Status::Terminated, "rejected")];
+    (world, etag)
+}
+
+/// What the rules say of the watcher from now on.
+fn decision(status: Status, reason: &str) -> Decision {
+    Decision {
         watcher_user: b"w".to_vec(),
         watcher_domain: b"h".to_vec(),
-        authorisation: Authorisation { status: Status::Terminated, reason: b"rejected".to_vec() },
-    }];
-    (world, etag)
+        authorisation: Authorisation { status, reason: reason.into() },
+    }
 }
 
 fn at(sphere: &str) -> String {
@@ -498,6 +503,24 @@ fn another_sphere_asks_the_rules_again_before_anybody_is_told() {
     assert_eq!(world.host.decisions.len(), 1, "the sphere is the same: nobody asks");
     world.publish("a", "presence", Some(&etag), Some(60), &at("home")).expect("accepted");
     was_blocked(&mut world);
+}
+
+#[test]
+fn who_may_look_again_is_shown_the_new_state_and_once() {
+    let (mut world, etag) = watched_at_work();
+    watching(&mut world, "v", "a", "presence");
+    let told = |world: &mut World| {
+        let mut told: Vec<_> = world.settle().into_iter().map(|n| (n.call_id, n.body)).collect();
+        told.sort_unstable();
+        told
+    };
+    let (v, w) = ("v-a-presence".to_owned(), "w-a-presence".to_owned());
+    world.host.decisions = vec![decision(Status::Active, "polite-block")];
+    let etag = world.publish("a", "presence", Some(&etag), Some(60), &at("home")).expect("accepted");
+    assert_eq!(told(&mut world), [(v.clone(), at("home")), (w.clone(), String::new())]);
+    world.host.decisions = vec![decision(Status::Active, "")];
+    world.publish("a", "presence", Some(&etag), Some(60), &at("work")).expect("accepted");
+    assert_eq!(told(&mut world), [(v, at("work")), (w, at("work"))]);
 }
 
 #[test]
