@@ -20,14 +20,12 @@ impl Server {
     }
 
     fn of(builder: Builder, routes: &str) -> Self {
-        let (key, certificate) = identity();
+        let identity = identity().display();
         let tls_port = testkit::kamailio::free_port();
         let modules = format!(
             "tcp_accept_no_cl=yes\nloadmodule \"tls.so\"\nloadmodule \"xhttp.so\"\nloadmodule \"websocket.so\"\n\
-             loadmodule \"nathelper.so\"\nloadmodule \"siputils.so\"\nmodparam(\"tls\", \"private_key\", \"{}\")\n\
-             modparam(\"tls\", \"certificate\", \"{}\")\nmodparam(\"tls\", \"tls_method\", \"TLSv1.2+\")",
-            key.display(),
-            certificate.display()
+             loadmodule \"nathelper.so\"\nloadmodule \"siputils.so\"\nmodparam(\"tls\", \"private_key\", \"{identity}\")\n\
+             modparam(\"tls\", \"certificate\", \"{identity}\")\nmodparam(\"tls\", \"tls_method\", \"TLSv1.2+\")"
         );
         let builder = builder.listen("LISTEN_TCP").listen(&format!("tls:127.0.0.1:{tls_port}")).before(&modules);
         let kamailio = builder.routes(&format!("{routes}\n{HANDSHAKE}")).start();
@@ -50,17 +48,19 @@ event_route[xhttp:request] {
 }
 "#;
 
-/// A key and a certificate signed by itself, made once.
-fn identity() -> &'static (PathBuf, PathBuf) {
-    static MADE: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
+/// A file with a key and a certificate signed by itself, made once.
+fn identity() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tls-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
         let made = rcgen::generate_simple_self_signed(["test.local".to_owned()]).expect("a certificate");
-        let (key, certificate) = (folder.join("key.pem"), folder.join("certificate.pem"));
-        std::fs::write(&key, made.key_pair.serialize_pem()).expect("writes");
-        std::fs::write(&certificate, made.cert.pem()).expect("writes");
-        (key, certificate)
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("identity.pem");
+        // Tests in other processes do the same: the first one's file stays, because servers read it twice.
+        let own = file.with_extension(std::process::id().to_string());
+        std::fs::write(&own, made.key_pair.serialize_pem() + &made.cert.pem()).expect("writes");
+        let _ = std::fs::hard_link(&own, &file);
+        std::fs::remove_file(&own).expect("removes");
+        assert!(file.exists(), "{} cannot be made", file.display());
+        file
     })
 }
 
