@@ -17,6 +17,11 @@ build|cmd:make|make|asks Kamailio's makefiles for their compile flags
 build|cmd:dpkg-source|dpkg-dev|unpacks Kamailio's source package, for its headers
 build|glob:/usr/lib/llvm-*/lib/libclang.so*|libclang-dev|bindgen reads the headers with it
 build|glob:/usr/lib/llvm-*/lib/clang/*/include/stddef.h|clang|the compiler's own headers, for bindgen
+test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so|kamailio-tls-modules|phones over TLS
+test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/websocket.so|kamailio-websocket-modules|phones over WebSocket
+test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/pua_json.so|kamailio-json-modules|what comes as JSON is published
+test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/db_mysql.so|kamailio-mysql-modules|the driver of Kamailio's default configuration
+test|cmd:mariadbd|mariadb-server|a database for Kamailio's default configuration
 test|cmd:xmllint|libxml2-utils|validates the documents that the server sends
 test|cmd:valgrind|valgrind|counts leaks in the interface tests
 test|cmd:python3|python3|a second SQLite writer in the contention tests

@@ -9,7 +9,7 @@ use crate::store::schema as col;
 use kamailio::db::{Assign, Condition, Op, Row, Value};
 use kamailio::log;
 use kamailio::str::show;
-use presence_core::host::{Authorisation, Request, Resource};
+use presence_core::host::{Authorisation, Decision, Request, Resource};
 use presence_core::package::Package;
 use presence_core::refusal::Fault;
 use presence_core::status::{POLITE_BLOCK, Status};
@@ -191,6 +191,24 @@ pub fn status_of(watcher: &[u8], presentity: &[u8]) -> i32 {
 /// The rules of a presentity changed (`rules`; or ask the package for them): decides again about every watcher in the
 /// table and tells those whose state changed.
 pub fn update(resource: Resource<'_>, rules: Option<Rules>) -> Result<(), Fault> {
+    let Ok(texts) = Texts::pack(&[]) else { return Err(Fault::Package) };
+    let (decisions, outcome) = decide_again(resource, rules);
+    for Decision { watcher_user, watcher_domain, authorisation } in decisions {
+        let request = Request { resource, watcher_user: &watcher_user, watcher_domain: &watcher_domain, texts: &texts };
+        with_server(None, |server| server.authorisation_changed(&request, &authorisation));
+    }
+    outcome
+}
+
+/// Decides again about every watcher of a resource that is in the table, and stores what is new: those decisions, and
+/// whether that were all.
+pub fn decide_again(resource: Resource<'_>, rules: Option<Rules>) -> (Vec<Decision>, Result<(), Fault>) {
+    let mut decisions = Vec::new();
+    let outcome = try_decide_again(resource, rules, &mut decisions);
+    (decisions, outcome)
+}
+
+fn try_decide_again(resource: Resource<'_>, rules: Option<Rules>, new: &mut Vec<Decision>) -> Result<(), Fault> {
     let registry = packages::all();
     let package = registry.get(usize::from(resource.package.0)).ok_or(Fault::Package)?;
     if !package.needs_auth {
@@ -206,19 +224,18 @@ pub fn update(resource: Resource<'_>, rules: Option<Rules>) -> Result<(), Fault>
         return Err(Fault::Package);
     }
     let Ok(texts) = Texts::pack(&[]) else { return Err(Fault::Package) };
-    for (user, domain, old) in listed(package, resource)? {
-        let request = Request { resource, watcher_user: &user, watcher_domain: &domain, texts: &texts };
-        let new = decide(&request, old.status, &old.reason, &rules)?;
-        if new != old {
-            change(package, &request, &new)?;
+    for Decision { watcher_user, watcher_domain, authorisation: old } in listed(package, resource)? {
+        let request = Request { resource, watcher_user: &watcher_user, watcher_domain: &watcher_domain, texts: &texts };
+        let authorisation = decide(&request, old.status, &old.reason, &rules)?;
+        if authorisation != old {
+            change(package, &request, &authorisation)?;
+            new.push(Decision { watcher_user, watcher_domain, authorisation });
         }
     }
     Ok(())
 }
 
-type Listed = (Vec<u8>, Vec<u8>, Authorisation);
-
-fn listed(package: &Package, resource: Resource<'_>) -> Result<Vec<Listed>, Fault> {
+fn listed(package: &Package, resource: Resource<'_>) -> Result<Vec<Decision>, Fault> {
     if !database::is_open() {
         return Ok(Vec::new());
     }
@@ -229,7 +246,12 @@ fn listed(package: &Package, resource: Resource<'_>) -> Result<Vec<Listed>, Faul
         ];
         let columns = [col::WATCHER_USERNAME, col::WATCHER_DOMAIN, col::STATUS, col::REASON];
         let rows = db.query(settings().watchers_table, &columns, &of, None)?;
-        Ok(rows.iter().map(|row| (row.text(0).to_vec(), row.text(1).to_vec(), authorisation(&row, 2))).collect())
+        let decision = |row: Row<'_>| Decision {
+            watcher_user: row.text(0).to_vec(),
+            watcher_domain: row.text(1).to_vec(),
+            authorisation: authorisation(&row, 2),
+        };
+        Ok(rows.iter().map(decision).collect())
     })
 }
 
@@ -237,7 +259,5 @@ fn change(package: &Package, request: &Request<'_>, to: &Authorisation) -> Resul
     database::write(|db| {
         let set = [Assign(col::STATUS, Value::Int(to.status as i32)), Assign(col::REASON, Value::Text(&to.reason))];
         db.update(settings().watchers_table, &identity(package, request), &set)
-    })?;
-    with_server(None, |server| server.authorisation_changed(request, to));
-    Ok(())
+    })
 }

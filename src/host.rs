@@ -7,7 +7,7 @@ use kamailio::msg::Message;
 use kamailio::tm;
 use kamailio::{log, sl};
 use presence_core::config::Config;
-use presence_core::host::{Authorisation, Host, Notice, Request, Resource, Sent};
+use presence_core::host::{Authorisation, Decision, Host, Notice, Request, Resource, Sent};
 use presence_core::package::{Package, PackageId};
 use presence_core::refusal::{self, Fault, Refusal};
 use presence_core::render::{self, Transport};
@@ -114,6 +114,13 @@ impl Host for Surroundings<'_, '_> {
 
     fn authorise(&mut self, request: &Request<'_>) -> Result<Authorisation, Fault> {
         crate::auth::authorise(&self.packages, request)
+    }
+
+    fn decide_again(&mut self, resource: Resource<'_>) -> Vec<Decision> {
+        match Rules::of(resource) {
+            Ok(rules) if rules.exist() => crate::auth::decide_again(resource, Some(rules)).0,
+            _ => Vec::new(),
+        }
     }
 
     fn aggregate(&mut self, resource: Resource<'_>, documents: &[&[u8]], gone: Option<usize>) -> Option<Vec<u8>> {

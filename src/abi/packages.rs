@@ -1,7 +1,7 @@
 //! Event packages as other modules register them (`pres_ev_t`), and the calls of their functions.
 
 use super::subs::SubsView;
-use core::ffi::c_int;
+use core::ffi::{c_char, c_int};
 use core::mem::MaybeUninit;
 use core::ptr::null_mut;
 use kamailio::raw::{self, pres_ev_t};
@@ -228,6 +228,26 @@ impl Drop for Made {
     }
 }
 
+/// A text that a package may change in place: where it puts a document of its own there instead, that is freed with the
+/// function that the package names for its documents.
+struct InPlace {
+    text: Str,
+    lent: *mut c_char,
+    free: raw::free_body_t,
+}
+
+impl Drop for InPlace {
+    fn drop(&mut self) {
+        if self.text.s == self.lent || self.text.s.is_null() {
+            return;
+        }
+        if let Some(free) = self.free {
+            // SAFETY: made by the package, which lent it to nobody else.
+            unsafe { free(self.text.s) };
+        }
+    }
+}
+
 /// A text with a terminating 0 behind it, because packages search it with string functions.
 fn terminated(text: &[u8]) -> Vec<u8> {
     let mut copy = Vec::with_capacity(text.len() + 1);
@@ -342,12 +362,13 @@ pub fn adapt<R>(
     let mut view = SubsView::new(subscription, raw_of(subscription.package));
     view.c.auth_rules_doc = rules.map_or(null_mut(), Rules::as_ptr);
     let copy = terminated(body);
-    let mut text = borrow(&copy[..body.len()]);
-    let mut current = &raw mut text;
+    let text = borrow(&copy[..body.len()]);
+    let mut text = InPlace { text, lent: text.s, free: event.free_body };
+    let mut current = &raw mut text.text;
     let aux;
     if let Some(function) = event.aux_body_processing {
         // SAFETY: view and text live through the call. The package returns a document of its own, or null after it
-        // has (maybe) changed the text in place, which is our copy.
+        // has (maybe) changed the text in place, which is our copy or, from then on, what `InPlace` frees.
         let made = unsafe { function(&raw mut view.c, current) };
         aux = Made { text: made, free: event.aux_free_body };
         if !aux.text.is_null() {

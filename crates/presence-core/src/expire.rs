@@ -22,10 +22,15 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     /// Removes a few publications that ran out and tells those who watch. False when there are none left.
     pub fn expire_publications(&mut self) -> bool {
         let Ok(over) = self.publications.expire(STEP) else { return false };
-        if !self.host.config().delete_without_notify {
-            for (uri, package) in &over {
-                self.fan_out(Resource { uri, package: *package }, None, b"");
+        let packages = self.host.packages();
+        for (uri, package) in &over {
+            let resource = Resource { uri, package: *package };
+            let has_spheres = packages.get(usize::from(package.0)).is_some_and(|p| self.has_spheres(p));
+            let affected = if has_spheres { self.decide_again(resource) } else { Vec::new() };
+            if !self.host.config().delete_without_notify {
+                self.fan_out(resource, None, b"");
             }
+            self.tell_of_decisions(resource, affected);
         }
         over.len() == STEP
     }

@@ -93,6 +93,17 @@ pub struct Request<'a> {
     pub texts: &'a Texts,
 }
 
+/// What the rules of a presentity say of a watcher now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// User of the watcher.
+    pub watcher_user: Vec<u8>,
+    /// Host of the watcher.
+    pub watcher_domain: Vec<u8>,
+    /// What it may see.
+    pub authorisation: Authorisation,
+}
+
 /// The surroundings as such.
 pub trait Host {
     /// Both clocks.
@@ -110,6 +121,8 @@ pub trait Host {
     fn check_request(&mut self, package: PackageId, publish: bool) -> Result<(), Fault>;
     /// Asks for the authorisation of a watcher: what is stored, or else what the package's rules say.
     fn authorise(&mut self, request: &Request<'_>) -> Result<Authorisation, Fault>;
+    /// Asks the rules again about every watcher of a resource, and stores the answers: those that are new.
+    fn decide_again(&mut self, resource: Resource<'_>) -> Vec<Decision>;
     /// Combines the documents of a resource into one. `gone` is the index of one that has just been removed and is
     /// shown as such. None if there is nothing to show.
     fn aggregate(&mut self, resource: Resource<'_>, documents: &[&[u8]], gone: Option<usize>) -> Option<Vec<u8>>;

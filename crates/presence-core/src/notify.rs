@@ -2,14 +2,14 @@
 
 use crate::body::empty_dialog_info;
 use crate::host::{
-    Authorisation, Content, Host, Landing, Notice, Publications, Request, Resource, Sent, Shown, Subscriptions, Token,
-    Version,
+    Authorisation, Content, Decision, Host, Landing, Notice, Publications, Request, Resource, Sent, Shown,
+    Subscriptions, Token, Version,
 };
 use crate::package::{Family, Package, PackageId};
 use crate::refusal::Fault;
 use crate::server::Server;
 use crate::status::Status;
-use crate::subscription::{Field, Subscription};
+use crate::subscription::{Field, Subscription, Texts};
 use crate::time::Timestamp;
 use crate::winfo::{self, Extent, Watcher};
 
@@ -261,11 +261,29 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
 
     /// A watcher's authorisation changed: tells it, and those who watch the watchers.
     pub fn authorisation_changed(&mut self, request: &Request<'_>, to: &Authorisation) {
-        let Ok(tokens) = self.subscriptions.set_status(request, to) else { return };
-        for token in tokens {
+        let affected = self.subscriptions.set_status(request, to).unwrap_or_default();
+        self.tell_of_decisions(request.resource, affected);
+    }
+
+    /// Asks the rules of a presentity again about its watchers. Gives the subscriptions that are affected, who are still
+    /// to be told: with a new state, if there is one.
+    pub(crate) fn decide_again(&mut self, resource: Resource<'_>) -> Vec<Token> {
+        let Ok(texts) = Texts::pack(&[]) else { return Vec::new() };
+        let mut affected = Vec::new();
+        for Decision { watcher_user, watcher_domain, authorisation } in self.host.decide_again(resource) {
+            let request =
+                Request { resource, watcher_user: &watcher_user, watcher_domain: &watcher_domain, texts: &texts };
+            affected.extend(self.subscriptions.set_status(&request, &authorisation).unwrap_or_default());
+        }
+        affected
+    }
+
+    /// Tells subscriptions whose authorisation changed, unless they were told since, and those who watch the watchers.
+    pub(crate) fn tell_of_decisions(&mut self, resource: Resource<'_>, affected: Vec<Token>) {
+        for token in affected {
             let subscription = self.subscriptions.of_token(token);
-            self.tell(token, request.resource);
-            self.tell_of_watcher(request.resource, subscription.as_ref());
+            self.tell(token, resource);
+            self.tell_of_watcher(resource, subscription.as_ref());
         }
     }
 

@@ -47,6 +47,14 @@ pub struct Incoming<'a> {
     pub replace: bool,
 }
 
+/// What the watchers have to be told of.
+struct NewState {
+    /// The publication that was removed.
+    gone: Option<Shown>,
+    /// Whose watcher, if it is one, is not told.
+    sender: Vec<u8>,
+}
+
 impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H, S, P> {
     /// Handles a PUBLISH. A refusal still has to be sent; otherwise the reply and the NOTIFYs have been.
     pub fn publish(&mut self, request: &Publish<'_>) -> Result<(), Refusal> {
@@ -81,14 +89,36 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     }
 
     fn take_in(&mut self, incoming: &Incoming<'_>, package: &Package, reply: bool) -> Result<(), Refusal> {
-        match (incoming.old_etag, incoming.lifetime) {
-            (None, _) => self.add(incoming, package, reply),
-            (Some(etag), Some(Seconds(0))) => self.remove(incoming, etag, reply),
-            (Some(etag), _) => self.change(incoming, package, etag, reply),
-        }
+        let sphere = self.sphere(incoming.resource, package);
+        let change = match (incoming.old_etag, incoming.lifetime) {
+            (None, _) => self.add(incoming, package, reply)?,
+            (Some(etag), Some(Seconds(0))) => self.remove(incoming, etag, reply)?,
+            (Some(etag), _) => self.change(incoming, package, etag, reply)?,
+        };
+        let Some(NewState { gone, sender }) = change else { return Ok(()) };
+        // DIFFERS: the C module does so before it writes the publication, and then answers 500.
+        let changed = self.sphere(incoming.resource, package) != sphere;
+        let affected = if changed { self.decide_again(incoming.resource) } else { Vec::new() };
+        self.fan_out(incoming.resource, gone.as_ref(), &sender);
+        self.tell_of_decisions(incoming.resource, affected);
+        Ok(())
     }
 
-    fn add(&mut self, incoming: &Incoming<'_>, package: &Package, reply: bool) -> Result<(), Refusal> {
+    /// Whether rules may ask for the sphere of a presentity (`enable_sphere_check`).
+    pub(crate) fn has_spheres(&self, package: &Package) -> bool {
+        self.host.config().spheres && package.family == Family::Presence && package.needs_auth
+    }
+
+    /// The sphere that a presentity is in, where rules may ask for it.
+    fn sphere(&mut self, resource: Resource<'_>, package: &Package) -> Option<Vec<u8>> {
+        if !self.has_spheres(package) {
+            return None;
+        }
+        let publications = self.publications.all(resource).ok()?;
+        body::sphere(&publications.last()?.body)
+    }
+
+    fn add(&mut self, incoming: &Incoming<'_>, package: &Package, reply: bool) -> Result<Option<NewState>, Refusal> {
         let now = self.host.now().unix;
         let etag = match incoming.given_etag {
             Some(etag) => etag.to_vec(),
@@ -98,7 +128,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         if lifetime == Some(Seconds(0)) {
             // Over before it began: nothing to keep, nobody to tell.
             self.confirm(reply, Seconds(0), &etag);
-            return Ok(());
+            return Ok(None);
         }
         let publication = Publication {
             etag,
@@ -113,18 +143,22 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         let replace = incoming.replace || lifetime.is_none();
         self.publications.insert(incoming.resource, &publication, replace, &dialog)?;
         self.confirm(reply, lifetime.unwrap_or_default(), &publication.etag);
-        self.fan_out(incoming.resource, None, &publication.sender);
-        Ok(())
+        Ok(Some(NewState { gone: None, sender: publication.sender }))
     }
 
-    fn remove(&mut self, incoming: &Incoming<'_>, etag: &[u8], reply: bool) -> Result<(), Refusal> {
+    fn remove(&mut self, incoming: &Incoming<'_>, etag: &[u8], reply: bool) -> Result<Option<NewState>, Refusal> {
         let gone = self.publications.remove(incoming.resource, etag)?;
         self.confirm(reply, Seconds(0), etag);
-        self.fan_out(incoming.resource, Some(&gone), incoming.sender.unwrap_or_default());
-        Ok(())
+        Ok(Some(NewState { gone: Some(gone), sender: incoming.sender.unwrap_or_default().to_vec() }))
     }
 
-    fn change(&mut self, incoming: &Incoming<'_>, package: &Package, etag: &[u8], reply: bool) -> Result<(), Refusal> {
+    fn change(
+        &mut self,
+        incoming: &Incoming<'_>,
+        package: &Package,
+        etag: &[u8],
+        reply: bool,
+    ) -> Result<Option<NewState>, Refusal> {
         let now = self.host.now().unix;
         let lifetime = incoming.lifetime;
         let mut body = (!incoming.body.is_empty()).then_some(incoming.body);
@@ -133,7 +167,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             if package.family == Family::SharedLine && keeps_line(&old, incoming) {
                 // Another appearance of the line has a dialog there: accepted, and not shown (draft-anil-sipping-bla).
                 self.confirm(reply, lifetime.unwrap_or_default(), etag);
-                return Ok(());
+                return Ok(None);
             }
             if package.family == Family::Dialog && body::all_terminated(&old.body) {
                 // What is over stays over: a late update is accepted, and not shown.
@@ -152,10 +186,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         self.publications.modify(incoming.resource, etag, &change)?;
         self.confirm(reply, lifetime.unwrap_or_default(), &new_etag);
         // DIFFERS: the C module tells every watcher of a mere refresh; the state is the same (RFC 3903 6, step 6).
-        if body.is_some() {
-            self.fan_out(incoming.resource, None, incoming.sender.unwrap_or_default());
-        }
-        Ok(())
+        Ok(body.map(|_| NewState { gone: None, sender: incoming.sender.unwrap_or_default().to_vec() }))
     }
 
     fn confirm(&mut self, reply: bool, lifetime: Seconds, etag: &[u8]) {

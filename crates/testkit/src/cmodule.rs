@@ -7,7 +7,7 @@ use std::process::Command;
 #[must_use]
 pub fn build(source: &Path, folder: &Path) -> PathBuf {
     let root = crate::root();
-    let tree = std::env::var_os("KAMAILIO_SRC").map_or_else(|| root.join("target/kamailio-src"), PathBuf::from);
+    let tree = crate::kamailio::source();
     let setting = |name: &str, value: &Path| format!("{name}={}", value.display());
     let output = Command::new("make")
         .args(["-s", "-f"])

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -53,6 +53,12 @@ pub fn modules() -> PathBuf {
     std::env::var_os("KAMAILIO_MODULES").map_or_else(|| STOCK_MODULES.into(), PathBuf::from)
 }
 
+/// The source tree of the installed Kamailio.
+#[must_use]
+pub fn source() -> PathBuf {
+    std::env::var_os("KAMAILIO_SRC").map_or_else(|| crate::root().join("target/kamailio-src"), PathBuf::from)
+}
+
 /// Kamailio's own presence.so: the one that is kept (`scripts/swap.sh`), where this project's is installed.
 #[must_use]
 pub fn stock() -> PathBuf {
@@ -88,9 +94,11 @@ pub struct Builder {
     routes: Option<String>,
     file: Option<PathBuf>,
     defines: Vec<(String, String)>,
+    arguments: Vec<String>,
     folder: Option<PathBuf>,
     modules: PathBuf,
     port: Option<u16>,
+    listeners: Vec<String>,
     detached: bool,
 }
 
@@ -111,9 +119,11 @@ impl Default for Builder {
             routes: None,
             file: None,
             defines: Vec::new(),
+            arguments: Vec::new(),
             folder: None,
             modules: modules(),
             port: None,
+            listeners: Vec::new(),
             detached: false,
         }
     }
@@ -206,6 +216,13 @@ impl Builder {
         self
     }
 
+    /// One more place to listen at, as the configuration names it; `LISTEN_TCP` is the server's port over TCP.
+    #[must_use]
+    pub fn listen(mut self, place: &str) -> Self {
+        self.listeners.push(place.into());
+        self
+    }
+
     /// The routes, instead of [`ROUTES`].
     #[must_use]
     pub fn routes(mut self, routes: &str) -> Self {
@@ -213,18 +230,26 @@ impl Builder {
         self
     }
 
-    /// A configuration file as it stands, instead of one that is made of the settings. Of these it gets the definitions
-    /// `LISTEN`, `PRESENCE`, `CTL` and, with a database, `DB_URL`.
+    /// A configuration file as it stands, instead of one that is made of the settings. Of these it gets the
+    /// definitions, which the lines of `before`, `extra` and `routes` may use as well: `LISTEN`, `LISTEN_TCP`, `SERVER` (its
+    /// URI in quotes), `PRESENCE`, `CTL` and, with a database, `DB_URL`.
     #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.file = Some(path.into());
         self
     }
 
-    /// A further definition (`-A`) for the file.
+    /// A further definition (`-A`).
     #[must_use]
     pub fn define(mut self, name: &str, value: &str) -> Self {
         self.defines.push((name.into(), value.into()));
+        self
+    }
+
+    /// A further word of the command line.
+    #[must_use]
+    pub fn argument(mut self, word: &str) -> Self {
+        self.arguments.push(word.into());
         self
     }
 
@@ -275,6 +300,8 @@ impl Builder {
     fn definitions(&self, port: u16, dir: &Path) -> Vec<String> {
         let own = [
             ("LISTEN", format!("udp:127.0.0.1:{port}")),
+            ("LISTEN_TCP", format!("tcp:127.0.0.1:{port}")),
+            ("SERVER", format!("\"sip:127.0.0.1:{port}\"")),
             ("PRESENCE", format!("\"{}\"", self.module.path().display())),
             ("CTL", format!("\"unix:{}\"", dir.join("ctl.sock").display())),
             ("DB_URL", self.db_url(dir)),
@@ -287,13 +314,20 @@ impl Builder {
         let db_module = if self.database == Database::None { "" } else { "loadmodule \"db_sqlite.so\"" };
         let url = self.db_url(dir);
         let mut text = format!(
-            "#!KAMAILIO\ndebug={}\nlog_stderror=yes\nfork=yes\nchildren={}\nlisten=udp:127.0.0.1:{port}\ndisable_tcp=yes\n\
+            "#!KAMAILIO\ndebug={}\nlog_stderror=yes\nfork=yes\nchildren={}\nlisten=udp:127.0.0.1:{port}\ndisable_tcp={}\n\
              auto_aliases=no\ndns=no\nrev_dns=no\ndisable_core_dump=yes\nserver_header=\"Server: k\"\n\
              mpath=\"{}/\"\n",
             self.debug,
             self.children,
+            if self.listeners.is_empty() { "yes" } else { "no" },
             self.modules.display()
         );
+        if self.listeners.iter().any(|place| place.starts_with("tls:")) {
+            let _ = writeln!(text, "enable_tls=yes");
+        }
+        for place in &self.listeners {
+            let _ = writeln!(text, "listen={place}");
+        }
         for module in ["tm", "sl", "tmx", "rr", "pv", "textops", "ctl", "kex", "corex", "xlog"] {
             let _ = writeln!(text, "loadmodule \"{module}.so\"");
         }
@@ -355,9 +389,17 @@ impl Builder {
 
 fn new_folder() -> Result<PathBuf, String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let base = if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
-    make_folder(base.join(format!("presence-test-{}-{number}", std::process::id())))
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let dir = base.join(format!("presence-test-{}-{number}", std::process::id()));
+        match fs::create_dir(&dir) {
+            Ok(()) => return Ok(dir),
+            // Left by a test that failed, in a process that had the same number.
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(format!("the folder {} cannot be made: {e}", dir.display())),
+        }
+    }
 }
 
 fn make_folder(dir: PathBuf) -> Result<PathBuf, String> {
@@ -369,11 +411,13 @@ fn make_folder(dir: PathBuf) -> Result<PathBuf, String> {
 
 /// A free port below those that the system gives to phones: while the server restarts, none of them takes it. The place
 /// to begin at differs from server to server, because others look for a port at the same time.
-fn free_port() -> u16 {
+#[must_use]
+pub fn free_port() -> u16 {
     const PORTS: u64 = 20_000;
     let start = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), "port");
     let ports = (0..PORTS).map(|n| 10_000 + (start.wrapping_add(n) % PORTS) as u16);
-    ports.into_iter().find(|&port| UdpSocket::bind(("127.0.0.1", port)).is_ok()).expect("a free port")
+    let free = |port| UdpSocket::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok();
+    ports.into_iter().find(|&port| free(port)).expect("a free port")
 }
 
 fn kill(signal: &str, pid: u32) {
@@ -443,10 +487,11 @@ impl Kamailio {
         }
         if builder.file.is_some() {
             command.arg("-L").arg(&builder.modules);
-            for definition in builder.definitions(self.port, &self.dir) {
-                command.args(["-A", &definition]);
-            }
         }
+        for definition in builder.definitions(self.port, &self.dir) {
+            command.args(["-A", &definition]);
+        }
+        command.args(&builder.arguments);
         if builder.detached {
             command.process_group(0);
         }

@@ -1,4 +1,4 @@
-//! What the tests share: a real Kamailio on its own loopback port, phones that speak SIP over UDP, a look into SQLite.
+//! What the tests share: a real Kamailio on its own loopback port, phones that speak SIP, a look into SQLite.
 //!
 //! `PRESENCE_SO` picks the module under test: a path, or `stock` for Kamailio's own C module. Default: the release
 //! build of this project. `KAMAILIO_BIN` and `KAMAILIO_MODULES` pick another Kamailio.
@@ -8,10 +8,12 @@ pub mod kamailio;
 pub mod phone;
 pub mod sip;
 pub mod sqlite;
+pub mod wire;
 
 pub use crate::kamailio::{Builder, Database, Kamailio, Module};
 pub use crate::phone::Phone;
 pub use crate::sip::Message;
+pub use crate::wire::{Transport, Wire};
 
 use std::path::PathBuf;
 

@@ -1,8 +1,9 @@
-//! A phone: one UDP socket that sends requests, takes NOTIFYs and answers them.
+//! A phone: it sends requests, takes NOTIFYs and answers them, over UDP or over a connection of its own.
 
 use crate::sip::Message;
+use crate::wire::{Transport, Wire};
 use std::fmt::Write as _;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,12 +19,13 @@ pub fn unique() -> String {
 /// A phone, a publisher, a watcher.
 #[derive(Debug)]
 pub struct Phone {
-    socket: UdpSocket,
-    server: SocketAddr,
+    wire: Wire,
     /// Its user name.
     pub user: String,
     /// Its domain, and that of everybody whom it deals with.
     pub domain: String,
+    /// What it calls itself in Via and Contact, instead of its address: a browser does not know where it is.
+    pub host: Option<String>,
     /// The code with which NOTIFYs are answered; none: not at all.
     pub answer: Option<u16>,
     /// NOTIFYs that came and were not taken yet.
@@ -113,26 +115,30 @@ pub fn content_type(event: &str) -> &'static str {
 }
 
 impl Phone {
-    /// A phone that talks to the server on this port of 127.0.0.1.
+    /// A phone that talks to the server on this port of 127.0.0.1, over UDP.
     #[must_use]
     pub fn new(user: &str, port: u16) -> Self {
         Self::of(user, ([127, 0, 0, 1], port).into()).expect("a socket")
     }
 
-    /// A phone that talks to the server at this address, from the address that leads there.
+    /// A phone that talks to the server at this address over UDP, from the address that leads there.
     pub fn of(user: &str, server: SocketAddr) -> std::io::Result<Self> {
-        let way = UdpSocket::bind(if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
-        way.connect(server)?;
-        Ok(Self {
-            socket: UdpSocket::bind((way.local_addr()?.ip(), 0))?,
-            server,
+        Wire::udp(server).map(|wire| Self::on(user, wire))
+    }
+
+    /// A phone on this wire.
+    #[must_use]
+    pub fn on(user: &str, wire: Wire) -> Self {
+        Self {
+            wire,
             user: user.into(),
             domain: "test.local".into(),
+            host: None,
             answer: Some(200),
             inbox: Vec::new(),
             strays: Vec::new(),
             trace: None,
-        })
+        }
     }
 
     /// The URI of a user of its domain.
@@ -150,18 +156,22 @@ impl Phone {
     /// Its own address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.socket.local_addr().expect("an address")
+        self.wire.address()
     }
 
     /// Its Contact URI.
     #[must_use]
     pub fn contact(&self) -> String {
-        format!("sip:{}@{}", self.user, self.address())
+        format!("sip:{}@{}{}", self.user, self.host(), self.wire.transport().parameter())
+    }
+
+    fn host(&self) -> String {
+        self.host.clone().unwrap_or_else(|| self.address().to_string())
     }
 
     /// Sends bytes as they are.
     pub fn send_raw(&self, bytes: &[u8]) {
-        self.socket.send_to(bytes, self.server).expect("sends");
+        self.wire.send(bytes, None).expect("sends");
     }
 
     /// Builds a request. `to_tag` empty: outside of a dialog.
@@ -181,8 +191,9 @@ impl Phone {
     ) -> String {
         let (from_tag, to_tag) = tags;
         let mut text = format!(
-            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bK{}\r\nMax-Forwards: 70\r\nFrom: <{from}>;tag={from_tag}\r\n",
-            self.address(),
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/{} {};branch=z9hG4bK{}\r\nMax-Forwards: 70\r\nFrom: <{from}>;tag={from_tag}\r\n",
+            self.wire.transport().name(),
+            self.host(),
             unique()
         );
         let tag = if to_tag.is_empty() { String::new() } else { format!(";tag={to_tag}") };
@@ -214,7 +225,7 @@ impl Phone {
                 }
                 self.strays.push(message);
             }
-            if Instant::now() > again {
+            if self.wire.transport() == Transport::Udp && Instant::now() > again {
                 self.send_raw(request.as_bytes());
                 again += Duration::from_secs(1);
             }
@@ -225,12 +236,10 @@ impl Phone {
     /// The next reply, or none within `wait`. NOTIFYs are answered and go to the inbox.
     pub fn receive(&mut self, wait: Duration) -> Option<Message> {
         let end = Instant::now() + wait;
-        let mut buffer = [0; 65_536];
         loop {
             let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            self.socket.set_read_timeout(Some(left)).expect("a timeout");
-            if let Ok((len, source)) = self.socket.recv_from(&mut buffer) {
-                let message = Message::parse(&buffer[..len]);
+            if let Some((bytes, source)) = self.wire.receive(left) {
+                let message = Message::parse(&bytes);
                 self.note(false, &message);
                 if message.method() != "NOTIFY" {
                     return Some(message);
@@ -244,18 +253,57 @@ impl Phone {
         }
     }
 
-    fn answer_to(&mut self, request: &Message, source: SocketAddr) {
+    fn answer_to(&mut self, request: &Message, source: Option<SocketAddr>) {
         let Some(code) = self.answer else { return };
+        self.answer_with(request, source, code, "", &[]);
+    }
+
+    /// Answers a request that came from the server, with a tag of its own.
+    pub fn reply(&mut self, request: &Message, code: u16, tag: &str, headers: &[String]) {
+        self.answer_with(request, None, code, tag, headers);
+    }
+
+    fn answer_with(&mut self, request: &Message, to: Option<SocketAddr>, code: u16, tag: &str, more: &[String]) {
         let phrase = if code == 200 { "OK" } else { "Answered" };
         let mut text = format!("SIP/2.0 {code} {phrase}\r\n");
         for (name, value) in &request.headers {
-            if ["via", "from", "to", "call-id", "cseq"].contains(&name.to_ascii_lowercase().as_str()) {
-                let _ = write!(text, "{name}: {value}\r\n");
+            let lower = name.to_ascii_lowercase();
+            if ["via", "record-route", "from", "to", "call-id", "cseq"].contains(&lower.as_str()) {
+                let tagged = lower == "to" && !tag.is_empty() && !value.contains(";tag=");
+                let _ = if tagged {
+                    write!(text, "{name}: {value};tag={tag}\r\n")
+                } else {
+                    write!(text, "{name}: {value}\r\n")
+                };
             }
+        }
+        for header in more {
+            let _ = write!(text, "{header}\r\n");
         }
         text.push_str("Content-Length: 0\r\n\r\n");
         self.note(true, &Message::parse(text.as_bytes()));
-        let _ = self.socket.send_to(text.as_bytes(), source);
+        let _ = self.wire.send(text.as_bytes(), to);
+    }
+
+    /// The next request with this method, other than NOTIFY, within 5 s; it is not answered.
+    pub fn request_of(&mut self, method: &str) -> Message {
+        self.stray(|m| m.method() == method).unwrap_or_else(|| panic!("{}: no {method} within 5 s", self.user))
+    }
+
+    /// The next message that fits, of those that no request waits for, within 5 s.
+    pub fn stray(&mut self, fits: impl Fn(&Message) -> bool) -> Option<Message> {
+        let end = Instant::now() + Duration::from_secs(5);
+        loop {
+            if let Some(place) = self.strays.iter().position(&fits) {
+                return Some(self.strays.remove(place));
+            }
+            if Instant::now() >= end {
+                return None;
+            }
+            if let Some(stray) = self.receive(Duration::from_millis(20)) {
+                self.strays.push(stray);
+            }
+        }
     }
 
     /// Takes NOTIFYs for some time.

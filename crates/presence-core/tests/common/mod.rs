@@ -6,7 +6,9 @@ use allocator_api2::alloc::{AllocError, Allocator, Global, Layout};
 use core::ptr::NonNull;
 use presence_core::config::{Config, SubsMode};
 use presence_core::dialog::DialogId;
-use presence_core::host::{Authorisation, Host, Notice, Publications, Request, Resource, Sent, Subscriptions, Token};
+use presence_core::host::{
+    Authorisation, Decision, Host, Notice, Publications, Request, Resource, Sent, Subscriptions, Token,
+};
 use presence_core::package::{Family, Kind, Package, PackageId};
 use presence_core::publish::Publish;
 use presence_core::refusal::{Fault, Refusal};
@@ -128,6 +130,8 @@ pub struct FakeHost {
     /// What becomes of the next NOTIFYs; under way, when it is empty.
     pub sends: Vec<Sent>,
     pub authorisations: HashMap<String, Authorisation>,
+    /// What the rules say when they are asked again.
+    pub decisions: Vec<Decision>,
     pub refuse_check: bool,
     pub waiting: Vec<Watcher>,
     pub aggregations: usize,
@@ -165,6 +169,7 @@ impl FakeHost {
             random: 1,
             sends: Vec::new(),
             authorisations: HashMap::new(),
+            decisions: Vec::new(),
             refuse_check: false,
             waiting: Vec::new(),
             aggregations: 0,
@@ -197,6 +202,9 @@ impl Host for FakeHost {
     fn authorise(&mut self, request: &Request<'_>) -> Result<Authorisation, Fault> {
         let user = String::from_utf8_lossy(request.watcher_user).into_owned();
         Ok(self.authorisations.get(&user).cloned().unwrap_or_else(Authorisation::active))
+    }
+    fn decide_again(&mut self, _: Resource<'_>) -> Vec<Decision> {
+        core::mem::take(&mut self.decisions)
     }
     fn aggregate(&mut self, _: Resource<'_>, documents: &[&[u8]], gone: Option<usize>) -> Option<Vec<u8>> {
         assert!(!LOCKED.get(), "no package is called under a lock");

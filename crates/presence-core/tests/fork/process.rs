@@ -6,7 +6,7 @@ use super::common::{FakeHost, PRESENCE, Wire};
 use core::sync::atomic::Ordering::SeqCst;
 use presence_core::config::Config;
 use presence_core::dialog::DialogId;
-use presence_core::host::{Authorisation, Content, Host, Notice, Request, Resource, Sent, Subscriptions};
+use presence_core::host::{Authorisation, Content, Decision, Host, Notice, Request, Resource, Sent, Subscriptions};
 use presence_core::package::{Package, PackageId};
 use presence_core::publish::Publish;
 use presence_core::refusal::{self, Fault, Refusal};
@@ -127,6 +127,10 @@ impl Host for SharedHost {
     fn authorise(&mut self, request: &Request<'_>) -> Result<Authorisation, Fault> {
         assert!(!is_locked(), "no package is called under a lock");
         self.fake.authorise(request)
+    }
+    fn decide_again(&mut self, resource: Resource<'_>) -> Vec<Decision> {
+        assert!(!is_locked(), "no package is called under a lock");
+        self.fake.decide_again(resource)
     }
     fn aggregate(&mut self, resource: Resource<'_>, documents: &[&[u8]], gone: Option<usize>) -> Option<Vec<u8>> {
         assert!(!is_locked(), "no package is called under a lock");

@@ -2,7 +2,7 @@
 
 use crate::common::{self, Phone, START, Wire, World, phone};
 use presence_core::config::{BelowMinimum, Config, PublMode, SubsMode};
-use presence_core::host::{Authorisation, Sent};
+use presence_core::host::{Authorisation, Decision, Sent};
 use presence_core::refusal::Refusal;
 use presence_core::status::Status;
 use presence_core::time::Seconds;
@@ -459,6 +459,79 @@ fn a_new_authorisation_is_told() {
         (1, Status::Terminated, "rejected", "")
     );
     assert_eq!(world.subscriptions(), 0);
+}
+
+/// A presentity at work with a watcher, whom its rules would block now; its entity-tag.
+fn watched_at_work() -> (World, String) {
+    let mut world = World::with(Config { spheres: true, ..config() });
+    let mut packages = world.host.packages.to_vec();
+    packages[0].needs_auth = true;
+    world.host.packages = packages.into();
+    let etag = world.publish("a", "presence", None, Some(60), &at("work")).expect("accepted");
+    watching(&mut world, "w", "a", "presence");
+    world.host.decisions = vec![decision(Status::Terminated, "rejected")];
+    (world, etag)
+}
+
+/// What the rules say of the watcher from now on.
+fn decision(status: Status, reason: &str) -> Decision {
+    Decision {
+        watcher_user: b"w".to_vec(),
+        watcher_domain: b"h".to_vec(),
+        authorisation: Authorisation { status, reason: reason.into() },
+    }
+}
+
+fn at(sphere: &str) -> String {
+    format!("<presence><sphere>{sphere}</sphere></presence>")
+}
+
+/// The watcher was told that it is blocked, and nothing else.
+fn was_blocked(world: &mut World) {
+    let told = world.settle();
+    assert_eq!(
+        told.iter().map(|n| (n.status, n.reason.as_str(), n.body.as_str())).collect::<Vec<_>>(),
+        [(Status::Terminated, "rejected", "")]
+    );
+}
+
+#[test]
+fn another_sphere_asks_the_rules_again_before_anybody_is_told() {
+    let (mut world, etag) = watched_at_work();
+    let etag = world.publish("a", "presence", Some(&etag), Some(60), &at("work")).expect("accepted");
+    assert_eq!(world.settle().len(), 1);
+    assert_eq!(world.host.decisions.len(), 1, "the sphere is the same: nobody asks");
+    world.publish("a", "presence", Some(&etag), Some(60), &at("home")).expect("accepted");
+    was_blocked(&mut world);
+}
+
+#[test]
+fn who_may_look_again_is_shown_the_new_state_and_once() {
+    let (mut world, etag) = watched_at_work();
+    watching(&mut world, "v", "a", "presence");
+    let told = |world: &mut World| {
+        let mut told: Vec<_> = world.settle().into_iter().map(|n| (n.call_id, n.body)).collect();
+        told.sort_unstable();
+        told
+    };
+    let (v, w) = ("v-a-presence".to_owned(), "w-a-presence".to_owned());
+    world.host.decisions = vec![decision(Status::Active, "polite-block")];
+    let etag = world.publish("a", "presence", Some(&etag), Some(60), &at("home")).expect("accepted");
+    assert_eq!(told(&mut world), [(v.clone(), at("home")), (w.clone(), String::new())]);
+    world.host.decisions = vec![decision(Status::Active, "")];
+    world.publish("a", "presence", Some(&etag), Some(60), &at("work")).expect("accepted");
+    assert_eq!(told(&mut world), [(v, at("work")), (w, at("work"))]);
+}
+
+#[test]
+fn so_does_the_end_of_a_sphere() {
+    let (mut world, etag) = watched_at_work();
+    world.publish("a", "presence", Some(&etag), Some(0), "").expect("accepted");
+    was_blocked(&mut world);
+    let (mut world, _) = watched_at_work();
+    world.wait(61);
+    world.run(|s| s.expire_publications());
+    was_blocked(&mut world);
 }
 
 #[test]

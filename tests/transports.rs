@@ -1,0 +1,172 @@
+//! UDP, TCP, TLS and WebSocket: a NOTIFY leaves by the connection that its subscription came by, or by the route set of
+//! the dialog. The same tests run with `PRESENCE_SO=stock`.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use testkit::phone::{Dialog, pidf};
+use testkit::{Builder, Kamailio, Phone, Transport, Wire};
+
+const ALL: [Transport; 4] = [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws];
+
+/// A server that listens with every transport.
+struct Server {
+    kamailio: Kamailio,
+    tls_port: u16,
+}
+
+impl Server {
+    fn start(routes: &str) -> Self {
+        Self::of(Kamailio::builder().packages(&["presence_xml"]), routes)
+    }
+
+    fn of(builder: Builder, routes: &str) -> Self {
+        let identity = identity().display();
+        let tls_port = testkit::kamailio::free_port();
+        let modules = format!(
+            "tcp_accept_no_cl=yes\nloadmodule \"tls.so\"\nloadmodule \"xhttp.so\"\nloadmodule \"websocket.so\"\n\
+             loadmodule \"nathelper.so\"\nloadmodule \"siputils.so\"\nmodparam(\"tls\", \"private_key\", \"{identity}\")\n\
+             modparam(\"tls\", \"certificate\", \"{identity}\")\nmodparam(\"tls\", \"tls_method\", \"TLSv1.2+\")"
+        );
+        let builder = builder.listen("LISTEN_TCP").listen(&format!("tls:127.0.0.1:{tls_port}")).before(&modules);
+        let kamailio = builder.routes(&format!("{routes}\n{HANDSHAKE}")).start();
+        Self { kamailio, tls_port }
+    }
+
+    /// A phone with a connection of its own.
+    fn phone(&self, user: &str, transport: Transport) -> Phone {
+        let port = if transport == Transport::Tls { self.tls_port } else { self.kamailio.port };
+        let wire = Wire::to(([127, 0, 0, 1], port).into(), transport);
+        Phone::on(user, wire.unwrap_or_else(|e| panic!("{transport:?}: {e}")))
+    }
+}
+
+const HANDSHAKE: &str = r#"
+event_route[xhttp:request] {
+    set_reply_no_connect();
+    if ($hdr(Upgrade) =~ "websocket" && ws_handle_handshake()) exit;
+    xhttp_reply("404", "Not Found", "", "");
+}
+"#;
+
+/// A file with a key and a certificate signed by itself, made once.
+fn identity() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let made = rcgen::generate_simple_self_signed(["test.local".to_owned()]).expect("a certificate");
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("identity.pem");
+        // Tests in other processes do the same: the first one's file stays, because servers read it twice.
+        let own = file.with_extension(std::process::id().to_string());
+        std::fs::write(&own, made.key_pair.serialize_pem() + &made.cert.pem()).expect("writes");
+        let _ = std::fs::hard_link(&own, &file);
+        std::fs::remove_file(&own).expect("removes");
+        assert!(file.exists(), "{} cannot be made", file.display());
+        file
+    })
+}
+
+/// Watches, is told of a change, watches on, is told of another one, and leaves.
+fn watches_to_the_end(mut bob: Phone, server: &Kamailio, top_via: &str) {
+    let user = format!("alice-{top_via}");
+    let mut alice = Phone::new(&user, server.port);
+    let mut dialog = Dialog::new(&user, "presence");
+    let reply = bob.resubscribe(&mut dialog, 600);
+    assert_eq!(reply.code(), 200, "{top_via}: {reply:?}");
+    dialog.to_tag = reply.to_tag().to_owned();
+    let told = |bob: &mut Phone, what: &str| {
+        let notify = bob.notify();
+        assert!(notify.body.contains(what), "{top_via}: {notify:?}");
+        let via = notify.header("Via").unwrap_or_default();
+        assert!(via.starts_with(&format!("SIP/2.0/{top_via} ")), "{via}");
+        assert_eq!(notify.start, format!("NOTIFY {} SIP/2.0", bob.contact()));
+        notify
+    };
+    told(&mut bob, "");
+    let etag = alice.publish("presence", None, Some(600), &pidf(&user, "open", "here"));
+    let etag = etag.header("SIP-ETag").expect("accepted").to_owned();
+    told(&mut bob, "<note>here</note>");
+    assert_eq!(bob.resubscribe(&mut dialog, 600).code(), 200);
+    told(&mut bob, "<note>here</note>");
+    assert_eq!(alice.publish("presence", Some(&etag), Some(600), &pidf(&user, "open", "there")).code(), 200);
+    told(&mut bob, "<note>there</note>");
+    assert_eq!(bob.resubscribe(&mut dialog, 0).code(), 200);
+    assert!(told(&mut bob, "").state().starts_with("terminated"));
+}
+
+const ROUTES: &str = r#"
+request_route {
+    if (is_method("OPTIONS")) { sl_send_reply("200", "OK"); exit; }
+    force_rport();
+    t_newtran();
+    if (is_method("PUBLISH")) { handle_publish(); t_release(); exit; }
+    handle_subscribe();
+    t_release();
+}
+"#;
+
+#[test]
+fn a_notify_goes_to_where_the_contact_says_over_the_open_connection() {
+    // A WebSocket cannot be found again by the address in a Contact.
+    let server = Server::start(ROUTES);
+    for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
+        watches_to_the_end(server.phone("bob", transport), &server.kamailio, transport.name());
+    }
+}
+
+#[test]
+fn a_notify_goes_by_the_connection_that_the_alias_of_the_contact_names() {
+    let server = Server::start(&ROUTES.replace("handle_subscribe", "set_contact_alias();\n    handle_subscribe"));
+    for transport in ALL {
+        let mut bob = server.phone("bob", transport);
+        bob.host = Some("bob.invalid".into());
+        watches_to_the_end(bob, &server.kamailio, transport.name());
+    }
+}
+
+/// A proxy between the phones and the server, which stays in the path.
+const PROXY: &str = r#"
+request_route {
+    if (is_method("OPTIONS")) { sl_send_reply("200", "OK"); exit; }
+    if (is_method("NOTIFY")) {
+        if (!loose_route()) { sl_send_reply("403", "No route"); exit; }
+        handle_ruri_alias();
+        t_relay();
+        exit;
+    }
+    force_rport();
+    record_route();
+    add_contact_alias();
+    $du = BEHIND;
+    t_relay();
+}
+"#;
+
+#[test]
+fn a_notify_goes_by_the_route_set_of_its_dialog() {
+    let server = Server::start(ROUTES);
+    for transport in ALL {
+        let inside = if transport == Transport::Udp { "" } else { ";transport=tcp" };
+        let behind = format!("\"sip:127.0.0.1:{}{inside}\"", server.kamailio.port);
+        let proxy = Server::of(Kamailio::builder().packages(&[]).define("BEHIND", &behind), PROXY);
+        let mut bob = proxy.phone("bob", transport);
+        bob.host = Some("bob.invalid".into());
+        watches_to_the_end(bob, &server.kamailio, transport.name());
+        // Each of the five went to the proxy.
+        let hop = format!("via sip:127.0.0.1:{}{inside};", proxy.kamailio.port);
+        testkit::wait_for("the lines about the next hop", 5.0, || {
+            let lines = server.kamailio.log_lines(&hop);
+            (lines.len() == 5 && lines.iter().all(|line| line.contains(";lr"))).then_some(())
+        });
+    }
+}
+
+#[test]
+fn the_server_says_how_it_is_reached() {
+    let server = Server::start(ROUTES);
+    for transport in ALL {
+        let mut bob = server.phone("bob", transport);
+        let reply = bob.resubscribe(&mut Dialog::new("alice", "presence"), 600);
+        let contact = reply.header("Contact").unwrap_or_default();
+        let expected = format!("<sip:127.0.0.1:{}{}>", server.kamailio.port, transport.parameter());
+        assert_eq!(contact, expected, "{transport:?}");
+    }
+}
