@@ -54,7 +54,7 @@ pub fn handle_publish(msg: &mut Message<'_>, sender: Option<&[u8]>) -> i32 {
 
 /// `handle_subscribe()`; `watcher` is none for the one in From.
 pub fn handle_subscribe(msg: &mut Message<'_>, watcher: Option<UserHost<'_>>) -> i32 {
-    pv::remember(None);
+    pv::remember(msg, None);
     let watcher = watcher.map(|w| (w.user.to_vec(), w.host.to_vec()));
     let watcher = watcher.as_ref().map(|(user, host)| UserHost { user, host });
     let mut texts = ingress::Texts::default();
@@ -63,7 +63,8 @@ pub fn handle_subscribe(msg: &mut Message<'_>, watcher: Option<UserHost<'_>>) ->
         Err(refusal) => return answer(Err(refusal), msg, false),
     };
     let (outcome, replied) = with_server(Some(msg), |server| server.subscribe(&request));
-    let outcome = outcome.unwrap_or(Err(Refusal::ServerError)).map(|subscription| pv::remember(Some(subscription)));
+    let outcome = outcome.unwrap_or(Err(Refusal::ServerError));
+    let outcome = outcome.map(|subscription| pv::remember(msg, Some(subscription)));
     answer(outcome, msg, replied)
 }
 

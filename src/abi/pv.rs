@@ -6,48 +6,48 @@ use core::ffi::c_int;
 use core::ptr::{null, null_mut};
 use kamailio::entry::guard;
 use kamailio::log;
+use kamailio::msg::Message;
 use kamailio::pv::{Value, give};
 use kamailio::raw;
 use kamailio::str::{Str, bytes, literal, show};
 use presence_core::subscription::{Field, Subscription};
+use std::thread::LocalKey;
 
 thread_local! {
-    /// The subscription of the last SUBSCRIBE that this process handled.
-    static LAST: RefCell<Option<Subscription>> = const { RefCell::new(None) };
+    /// The subscription of the last SUBSCRIBE that this process handled, and which message that was.
+    static LAST: RefCell<Option<(u32, Subscription)>> = const { RefCell::new(None) };
     /// The subscription whose NOTIFY is being sent or was answered, while a route runs for it.
     static CURRENT: Cell<*const Subscription> = const { Cell::new(null()) };
     /// The reply to that NOTIFY.
     static REPLY: Cell<*mut raw::sip_msg_t> = const { Cell::new(null_mut()) };
 }
 
-/// Remembers the subscription for the rest of the script (`pres_subs_mode`).
-pub fn remember(subscription: Option<Subscription>) {
+/// Remembers the subscription for the rest of this request's script (`pres_subs_mode`).
+pub fn remember(msg: &Message<'_>, subscription: Option<Subscription>) {
     if settings().subs_pv {
-        LAST.set(subscription);
+        LAST.set(subscription.map(|subscription| (msg.id(), subscription)));
     }
 }
 
 /// Runs something while `$subs(...)` is this subscription.
 pub fn with_current<R>(subscription: &Subscription, run: impl FnOnce() -> R) -> R {
-    struct Restore(*const Subscription);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            CURRENT.set(self.0);
-        }
-    }
-    let _restore = Restore(CURRENT.replace(subscription));
-    run()
+    with(&CURRENT, subscription, run)
 }
 
 /// Runs something while `$notify_reply(...)` looks at this reply.
 pub fn with_reply<R>(reply: *mut raw::sip_msg_t, run: impl FnOnce() -> R) -> R {
-    struct Restore(*mut raw::sip_msg_t);
-    impl Drop for Restore {
+    with(&REPLY, reply, run)
+}
+
+/// Runs something while a cell has this value; it gets its old one back on every way out.
+fn with<T: Copy, R>(cell: &'static LocalKey<Cell<T>>, value: T, run: impl FnOnce() -> R) -> R {
+    struct Restore<T: Copy + 'static>(&'static LocalKey<Cell<T>>, T);
+    impl<T: Copy> Drop for Restore<T> {
         fn drop(&mut self) {
-            REPLY.set(self.0);
+            self.0.set(self.1);
         }
     }
-    let _restore = Restore(REPLY.replace(reply));
+    let _restore = Restore(cell, cell.replace(value));
     run()
 }
 
@@ -129,8 +129,12 @@ unsafe extern "C" fn get_subs(
             // SAFETY: passed on to the host.
             return unsafe { give(msg, param, result, attribute(current)) };
         }
+        // DIFFERS: with the C module a later message in the same process still sees the last SUBSCRIBE.
+        // SAFETY: the message that the script works on, or null.
+        let id = unsafe { Message::from_raw(msg) }.map(|msg| msg.id());
         LAST.with_borrow(|last| {
-            let value = last.as_ref().map_or(Value::Null, attribute);
+            let last = last.as_ref().filter(|(of, _)| Some(*of) == id);
+            let value = last.map_or(Value::Null, |(_, subscription)| attribute(subscription));
             // SAFETY: passed on to the host; the text stays until the next SUBSCRIBE.
             unsafe { give(msg, param, result, value) }
         })

@@ -1,0 +1,3 @@
+//! x
+mod probe;
+mod rules;
