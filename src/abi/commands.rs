@@ -2,7 +2,7 @@
 
 use crate::commands;
 use crate::params::settings;
-use core::ffi::{c_char, c_int, c_void};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use kamailio::entry::guard;
 use kamailio::kemi::{self, Kind};
 use kamailio::log;
@@ -345,24 +345,24 @@ pub static COMMANDS: Table<raw::cmd_export_t, 11> = Table::new([
     last_command(),
 ]);
 
-const fn script(name: &'static str, function: *mut c_void, params: &[Kind]) -> raw::sr_kemi_t {
-    kemi::function("presence", name, function, params)
+const fn script(name: &'static CStr, function: *mut c_void, params: &[Kind]) -> raw::sr_kemi_t {
+    kemi::function(c"presence", name, function, params)
 }
 
 /// The functions for scripts in other languages.
 pub static KEMI: Table<raw::sr_kemi_t, 10> = Table::new([
-    script("handle_publish", ki_handle_publish as *mut c_void, &[]),
-    script("handle_publish_uri", ki_handle_publish_uri as *mut c_void, &[Kind::Text]),
-    script("handle_subscribe", handle_subscribe0 as *mut c_void, &[]),
-    script("handle_subscribe_uri", ki_handle_subscribe_uri as *mut c_void, &[Kind::Text]),
-    script("pres_refresh_watchers", ki_refresh_watchers as *mut c_void, &[Kind::Text, Kind::Text, Kind::Int]),
+    script(c"handle_publish", ki_handle_publish as *mut c_void, &[]),
+    script(c"handle_publish_uri", ki_handle_publish_uri as *mut c_void, &[Kind::Text]),
+    script(c"handle_subscribe", handle_subscribe0 as *mut c_void, &[]),
+    script(c"handle_subscribe_uri", ki_handle_subscribe_uri as *mut c_void, &[Kind::Text]),
+    script(c"pres_refresh_watchers", ki_refresh_watchers as *mut c_void, &[Kind::Text, Kind::Text, Kind::Int]),
     script(
-        "pres_refresh_watchers_file",
+        c"pres_refresh_watchers_file",
         ki_refresh_watchers_file as *mut c_void,
         &[Kind::Text, Kind::Text, Kind::Int, Kind::Text, Kind::Text],
     ),
-    script("pres_update_watchers", ki_update_watchers as *mut c_void, &[Kind::Text, Kind::Text]),
-    script("pres_has_subscribers", ki_has_subscribers as *mut c_void, &[Kind::Text, Kind::Text]),
-    script("pres_auth_status", ki_auth_status as *mut c_void, &[Kind::Text, Kind::Text]),
+    script(c"pres_update_watchers", ki_update_watchers as *mut c_void, &[Kind::Text, Kind::Text]),
+    script(c"pres_has_subscribers", ki_has_subscribers as *mut c_void, &[Kind::Text, Kind::Text]),
+    script(c"pres_auth_status", ki_auth_status as *mut c_void, &[Kind::Text, Kind::Text]),
     kemi::last_function(),
 ]);

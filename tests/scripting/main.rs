@@ -1,3 +1,5 @@
 //! x
 mod probe;
 mod rules;
+mod codes;
+mod engines;

@@ -1,6 +1,6 @@
 //! Events that a module tells the script of: event routes of kamailio.cfg, callbacks of KEMI scripts.
 
-use crate::str::{Str, borrow, literal};
+use crate::str::{borrow, terminated};
 use kamailio_shim as raw;
 
 /// What the script wants to be run for an event.
@@ -70,7 +70,7 @@ impl EventRoute {
 /// `msg` is a whole message.
 unsafe fn call(function: &[u8], event: &'static core::ffi::CStr, msg: &mut raw::sip_msg_t) -> bool {
     let mut function = borrow(function);
-    let mut event: Str = event.to_str().map_or(crate::str::none(), literal);
+    let mut event = terminated(event);
     // SAFETY: a zeroed context is a fresh one; engine, names and message live through the call.
     unsafe {
         let engine = raw::sr_kemi_eng_get();
