@@ -10,7 +10,9 @@ use kamailio::msg::Message;
 use kamailio::pv::{Value, give};
 use kamailio::raw;
 use kamailio::str::{Str, bytes, literal, show};
+use presence_core::status::Status;
 use presence_core::subscription::{Field, Subscription};
+use presence_core::time::Seconds;
 use std::thread::LocalKey;
 
 thread_local! {
@@ -51,18 +53,44 @@ fn with<T: Copy, R>(cell: &'static LocalKey<Cell<T>>, value: T, run: impl FnOnce
     run()
 }
 
-/// The attributes, by their names in the script.
-type Attribute = for<'s> fn(&'s Subscription) -> Value<'s>;
+/// A subscription as the script sees it.
+#[derive(Clone, Copy)]
+struct Seen<'s> {
+    of: &'s Subscription,
+    /// Seconds until it ends.
+    left: Seconds,
+    /// State and reason: the agreed ones, or those that a NOTIFY tells.
+    state: (Status, &'s [u8]),
+}
+
+impl<'s> Seen<'s> {
+    /// With a SUBSCRIBE: as it was agreed.
+    fn agreed(of: &'s Subscription) -> Self {
+        Self { of, left: left(of), state: (of.status, of.text(Field::Reason)) }
+    }
+
+    /// With a NOTIFY: as that says it.
+    fn told(of: &'s Subscription) -> Self {
+        Self { of, left: left(of), state: of.told_state(left(of)) }
+    }
+}
+
+fn left(subscription: &Subscription) -> Seconds {
+    subscription.expires.since(crate::host::now().unix)
+}
+
+type Attribute = for<'s> fn(Seen<'s>) -> Value<'s>;
 
 macro_rules! text {
     ($field:ident) => {
-        |s| Value::Text(s.text(Field::$field))
+        |s| Value::Text(s.of.text(Field::$field))
     };
 }
 
+/// The attributes, by their names in the script.
 const ATTRIBUTES: &[(&str, Attribute)] = &[
-    ("uri", |s| Value::Text(&s.presentity)),
-    ("pres_uri", |s| Value::Text(&s.presentity)),
+    ("uri", |s| Value::Text(&s.of.presentity)),
+    ("pres_uri", |s| Value::Text(&s.of.presentity)),
     ("to_user", text!(ToUser)),
     ("to_domain", text!(ToDomain)),
     ("from_user", text!(FromUser)),
@@ -70,26 +98,26 @@ const ATTRIBUTES: &[(&str, Attribute)] = &[
     ("watcher_username", text!(WatcherUser)),
     ("watcher_domain", text!(WatcherDomain)),
     ("event", event_name),
-    ("event_id", |s| Value::Text(s.event_id())),
+    ("event_id", |s| Value::Text(s.of.event_id())),
     ("to_tag", text!(ToTag)),
     ("from_tag", text!(FromTag)),
     ("callid", text!(CallId)),
-    ("remote_cseq", |s| Value::Unsigned(s.remote_cseq)),
-    ("local_cseq", |s| Value::Unsigned(s.local_cseq)),
+    ("remote_cseq", |s| Value::Unsigned(s.of.remote_cseq)),
+    ("local_cseq", |s| Value::Unsigned(s.of.local_cseq)),
     ("contact", text!(Contact)),
     ("local_contact", text!(LocalContact)),
     ("record_route", text!(RecordRoute)),
-    ("expires", |s| Value::Unsigned(s.expires.since(crate::host::now().unix).0)),
-    ("status", |s| Value::Unsigned(u32::from(s.status as u8))),
-    ("reason", text!(Reason)),
-    ("version", |s| Value::Signed(s.version as i32)),
-    ("flags", |s| Value::Signed(s.branch_flags as i32)),
+    ("expires", |s| Value::Unsigned(s.left.0)),
+    ("status", |s| Value::Unsigned(u32::from(s.state.0 as u8))),
+    ("reason", |s| Value::Text(s.state.1)),
+    ("version", |s| Value::Signed(s.of.version as i32)),
+    ("flags", |s| Value::Signed(s.of.branch_flags as i32)),
     ("user_agent", text!(UserAgent)),
     ("sockinfo", text!(Socket)),
 ];
 
-fn event_name(subscription: &Subscription) -> Value<'_> {
-    let event = super::packages::raw_of(subscription.package);
+fn event_name(seen: Seen<'_>) -> Value<'_> {
+    let event = super::packages::raw_of(seen.of.package);
     // SAFETY: null or a structure of the registry, whose name stays.
     unsafe { event.as_ref() }.map_or(Value::Null, |e| Value::Text(unsafe { bytes(&e.name) }))
 }
@@ -127,14 +155,14 @@ unsafe extern "C" fn get_subs(
         // SAFETY: `with_current` keeps the subscription alive while the pointer is set.
         if let Some(current) = unsafe { CURRENT.get().as_ref() } {
             // SAFETY: passed on to the host.
-            return unsafe { give(msg, param, result, attribute(current)) };
+            return unsafe { give(msg, param, result, attribute(Seen::told(current))) };
         }
         // DIFFERS: with the C module a later message in the same process still sees the last SUBSCRIBE.
         // SAFETY: the message that the script works on, or null.
         let id = unsafe { Message::from_raw(msg) }.map(|msg| msg.id());
         LAST.with_borrow(|last| {
             let last = last.as_ref().filter(|(of, _)| Some(*of) == id);
-            let value = last.map_or(Value::Null, |(_, subscription)| attribute(subscription));
+            let value = last.map_or(Value::Null, |(_, subscription)| attribute(Seen::agreed(subscription)));
             // SAFETY: passed on to the host; the text stays until the next SUBSCRIBE.
             unsafe { give(msg, param, result, value) }
         })

@@ -3,3 +3,4 @@ mod probe;
 mod rules;
 mod codes;
 mod engines;
+mod variables;

@@ -44,7 +44,7 @@ function ksr_request_route() {
     }
     if (method == "MESSAGE") {
         var answer = call(header("Function"));
-        KSR.textops.append_to_reply("Result: " + answer + "\r\n");
+        KSR.hdr.append_to_reply("Result: " + answer + "\r\n");
         KSR.sl.sl_send_reply(200, "OK");
         return;
     }
@@ -64,5 +64,5 @@ function presence_event(name) {
 
 function local_request(name) {
     if (KSR.pv.gete("$tU") == "dropped")
-        KSR.x.drop();
+        KSR.set_drop();
 }

@@ -49,7 +49,7 @@ function ksr_request_route()
     end
     if method == "MESSAGE" then
         local result = calls[header("Function")]()
-        KSR.textops.append_to_reply("Result: " .. tostring(result) .. "\r\n")
+        KSR.hdr.append_to_reply("Result: " .. tostring(result) .. "\r\n")
         KSR.sl.sl_send_reply(200, "OK")
         return
     end
@@ -69,6 +69,6 @@ end
 
 function local_request(name)
     if KSR.pv.gete("$tU") == "dropped" then
-        KSR.x.drop()
+        KSR.set_drop()
     end
 end

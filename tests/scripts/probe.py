@@ -50,7 +50,7 @@ class Script:
             return 1
         if method == "MESSAGE":
             result = call(header("Function"))
-            KSR.textops.append_to_reply("Result: %d\r\n" % result)
+            KSR.hdr.append_to_reply("Result: %d\r\n" % result)
             KSR.sl.sl_send_reply(200, "OK")
             return 1
         if KSR.tm.t_newtran() < 0:
@@ -61,6 +61,9 @@ class Script:
         KSR.tm.t_release()
         return 1
 
+    def ksr_reply_route(self, msg):
+        return 1
+
     def presence_event(self, msg, name):
         KSR.notice("event: %s %s %s %s %s\n" % (
             name, KSR.pv.gete("$subs(pres_uri)"), KSR.pv.gete("$rm"), KSR.pv.get("$notify_reply($rs)"),
@@ -69,5 +72,5 @@ class Script:
 
     def local_request(self, msg, name):
         if KSR.pv.gete("$tU") == "dropped":
-            KSR.x.drop()
+            KSR.set_drop()
         return 1
