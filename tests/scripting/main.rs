@@ -4,3 +4,5 @@ mod rules;
 mod codes;
 mod engines;
 mod variables;
+mod replies;
+mod dropped;

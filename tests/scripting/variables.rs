@@ -3,7 +3,7 @@
 use crate::probe::{call, uri};
 use std::collections::BTreeMap;
 use testkit::phone::{Dialog, pidf};
-use testkit::{Builder, Kamailio, Message, Module, Phone, wait_for};
+use testkit::{Builder, Kamailio, Message, Phone, wait_for};
 
 const ATTRIBUTES: [&str; 25] = [
     "uri", "pres_uri", "to_user", "to_domain", "from_user", "from_domain", "watcher_username", "watcher_domain", "event",
@@ -59,6 +59,9 @@ fn seen(server: &Kamailio, place: &str) -> Values {
         .collect()
 }
 
+/// Header fields from which attributes come.
+const MORE: [&str; 2] = ["User-Agent: Phone/1.0", "Watcher: sip:boss@other.local"];
+
 /// A subscription in which every attribute has a value of its own.
 struct Rich {
     server: Kamailio,
@@ -73,12 +76,8 @@ fn rich(builder: Builder) -> Rich {
     let mut bob = Phone::new("bob", server.port);
     let dialog = Dialog { cseq: 7, ..Dialog::new("alice", "presence") };
     let route = format!("<sip:{};lr>", bob.address());
-    let more = [
-        format!("Record-Route: {route}"),
-        "User-Agent: Phone/1.0".into(),
-        "Watcher: sip:boss@other.local".into(),
-    ];
-    let request = bob.subscribe_request(&dialog, Some(600), &more);
+    let more = MORE.iter().map(|line| (*line).to_owned()).chain([format!("Record-Route: {route}")]);
+    let request = bob.subscribe_request(&dialog, Some(600), &more.collect::<Vec<_>>());
     let request = request.replace("To: <sip:alice@test.local>", "To: <sip:alias@public.local>");
     let reply = bob.ask(&request);
     assert_eq!(reply.code(), 200);
@@ -119,50 +118,164 @@ impl Rich {
     }
 }
 
+impl Rich {
+    /// The next SUBSCRIBE of the dialog, otherwise as the first.
+    fn resubscribe(&mut self, expires: u32) {
+        self.dialog.cseq += 1;
+        let request = self.bob.subscribe_request(&self.dialog, Some(expires), &MORE.map(str::to_owned));
+        let request = request.replace("To: <sip:alice@test.local>", "To: <sip:alias@public.local>");
+        assert_eq!(self.bob.ask(&request).code(), 200);
+        self.bob.notify();
+    }
+
+    /// A place shows what all have to show, but for some attributes.
+    fn assert_shows(&self, place: &str, but: &[(&'static str, &str)]) {
+        let mut expected = self.expected();
+        expected.extend(but.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        // The answer to the last NOTIFY may still be on its way.
+        let mut last = seen(&self.server, place);
+        for _ in 0..100 {
+            if last == expected {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            last = seen(&self.server, place);
+        }
+        assert_eq!(last, expected, "{place}");
+    }
+}
+
 #[test]
-fn explore() {
+fn the_attributes_of_a_new_subscription() {
     let mut rich = rich(builder());
     rich.bob.notify();
-    let expected = rich.expected();
-    for place in ["after-SUBSCRIBE", "sending-NOTIFY", "answered-200"] {
-        let v = seen(&rich.server, place);
-        for (k, x) in &v { if expected.get(k) != Some(x) { println!("XX {place} {k} {x} {:?}", expected.get(k)); } }
-    }
+    rich.assert_shows("after-SUBSCRIBE", &[("local_cseq", "0"), ("version", "1")]);
+    rich.assert_shows("sending-NOTIFY", &[("local_cseq", "1"), ("version", "1")]);
+    rich.assert_shows("answered-200", &[("local_cseq", "1"), ("version", "1")]);
+}
+
+#[test]
+fn the_attributes_with_a_notify_about_a_publication() {
+    let mut rich = rich(builder());
+    rich.bob.notify();
     let mut alice = Phone::new("alice", rich.server.port);
-    alice.publish("presence", None, Some(600), &pidf("alice", "open", "x"));
+    assert_eq!(alice.publish("presence", None, Some(600), &pidf("alice", "open", "here")).code(), 200);
     rich.bob.notify();
-    rich.bob.listen(std::time::Duration::from_millis(200));
-    for place in ["after-PUBLISH", "sending-NOTIFY", "answered-200"] {
-        let v = seen(&rich.server, place);
-        for (k, x) in &v { if expected.get(k) != Some(x) { println!("XX pub {place} {k} {x} {:?}", expected.get(k)); } }
+    for place in ["sending-NOTIFY", "answered-200"] {
+        rich.assert_shows(place, &[("local_cseq", "2"), ("version", "2")]);
     }
-    let req = { rich.dialog.cseq += 1; rich.bob.subscribe_request(&rich.dialog, Some(700), &[]) };
-    rich.bob.ask(&req);
+}
+
+#[test]
+fn the_attributes_of_a_refresh() {
+    let mut rich = rich(builder());
     rich.bob.notify();
-    rich.bob.listen(std::time::Duration::from_millis(200));
+    rich.resubscribe(700);
     for place in ["after-SUBSCRIBE", "sending-NOTIFY", "answered-200"] {
-        let v = seen(&rich.server, place);
-        for (k, x) in &v { if expected.get(k) != Some(x) { println!("XX re {place} {k} {x} {:?}", expected.get(k)); } }
+        rich.assert_shows(
+            place,
+            &[("expires", "700"), ("remote_cseq", "8"), ("local_cseq", "2"), ("version", "2")],
+        );
     }
-    call(&mut alice, "any", &[]);
-    let v = seen(&rich.server, "elsewhere");
-    println!("XX elsewhere {v:?}");
-    let d = Dialog { cseq: 1, ..Dialog::new("alice", "presence") };
-    let req = rich.bob.subscribe_request(&d, Some(0), &[]);
-    rich.bob.ask(&req);
+}
+
+#[test]
+fn the_attributes_of_the_end() {
+    let mut rich = rich(builder());
     rich.bob.notify();
-    rich.bob.listen(std::time::Duration::from_millis(200));
-    for place in ["after-SUBSCRIBE", "sending-NOTIFY", "answered-200"] {
-        let v = seen(&rich.server, place);
-        for (k, x) in &v { println!("XX fetch {place} {k} {x}");  }
+    rich.resubscribe(0);
+    let numbers = [("expires", "0"), ("remote_cseq", "8"), ("local_cseq", "2"), ("version", "2")];
+    rich.assert_shows("after-SUBSCRIBE", &numbers);
+    let over = [numbers[0], numbers[1], numbers[2], numbers[3], ("status", "3"), ("reason", "timeout")];
+    for place in ["sending-NOTIFY", "answered-200"] {
+        rich.assert_shows(place, &over);
     }
-    let req = { rich.dialog.cseq += 1; rich.bob.subscribe_request(&rich.dialog, Some(0), &[]) };
-    rich.bob.ask(&req);
+}
+
+#[test]
+fn the_attributes_of_a_fetch() {
+    let server = builder().start();
+    let mut bob = Phone::new("bob", server.port);
+    let dialog = Dialog { cseq: 1, ..Dialog::new("alice", "presence") };
+    let request = bob.subscribe_request(&dialog, Some(0), &[]);
+    assert_eq!(bob.ask(&request).code(), 200);
+    bob.notify();
+    for (place, status, reason) in
+        [("after-SUBSCRIBE", "1", ""), ("sending-NOTIFY", "3", "timeout"), ("answered-200", "3", "timeout")]
+    {
+        let seen = seen(&server, place);
+        for (name, value) in [
+            ("callid", dialog.call_id.as_str()),
+            ("expires", "0"),
+            ("local_cseq", "0"),
+            ("version", "1"),
+            ("status", status),
+            ("reason", reason),
+        ] {
+            assert_eq!(seen[name], value, "{place}: {name}");
+        }
+    }
+}
+
+#[test]
+fn the_id_of_an_event_is_an_attribute() {
+    // The stock module answers 489 to an Event with an id.
+    let server = builder().start();
+    let mut bob = Phone::new("bob", server.port);
+    bob.subscribe("alice", "presence;id=seven", 600);
+    bob.notify();
+    for place in ["after-SUBSCRIBE", "sending-NOTIFY", "answered-200"] {
+        let seen = seen(&server, place);
+        assert_eq!((seen["event"].as_str(), seen["event_id"].as_str()), ("presence", "seven"), "{place}");
+    }
+}
+
+/// Every attribute is `$null`.
+fn assert_null(seen: &Values, what: &str) {
+    for name in ATTRIBUTES {
+        assert_eq!(seen[name], "<null>", "{what}: {name}");
+    }
+}
+
+#[test]
+fn without_pres_subs_mode_there_are_no_attributes() {
+    let mut rich = rich(builder().param("pres_subs_mode", 0));
     rich.bob.notify();
-    rich.bob.listen(std::time::Duration::from_millis(200));
     for place in ["after-SUBSCRIBE", "sending-NOTIFY", "answered-200"] {
-        let v = seen(&rich.server, place);
-        for (k, x) in &v { if expected.get(k) != Some(x) { println!("XX un {place} {k} {x} {:?}", expected.get(k)); } }
+        assert_null(&seen(&rich.server, place), place);
     }
-    let _ = Module::from_env();
+}
+
+#[test]
+fn there_are_no_attributes_before_a_subscription_and_after_a_refusal() {
+    let server = builder().start();
+    let mut bob = Phone::new("bob", server.port);
+    assert_eq!(call(&mut bob, "any", &[]), 1);
+    assert_null(&seen(&server, "elsewhere"), "before");
+    let request = bob.subscribe_request(&Dialog { cseq: 1, ..Dialog::new("alice", "nothing") }, Some(600), &[]);
+    assert_eq!(bob.ask(&request).code(), 489);
+    assert_null(&seen(&server, "after-SUBSCRIBE"), "refused");
+}
+
+#[test]
+fn there_are_no_attributes_in_other_requests() {
+    // The stock module shows the last SUBSCRIBE of the process to every script that it runs later.
+    let server = builder().start();
+    let mut bob = Phone::new("bob", server.port);
+    bob.subscribe("alice", "presence", 600);
+    bob.notify();
+    assert_eq!(bob.publish("presence", None, Some(600), &pidf("bob", "open", "here")).code(), 200);
+    assert_null(&seen(&server, "after-PUBLISH"), "PUBLISH");
+    assert_eq!(call(&mut bob, "any", &[]), 1);
+    assert_null(&seen(&server, "elsewhere"), "MESSAGE");
+}
+
+#[test]
+fn an_attribute_that_does_not_exist_stops_the_start() {
+    for name in ["nothing", "Uri", "uri_", "to_tags"] {
+        let routes = format!("request_route {{ xlog(\"$subs({name})\\n\"); }}");
+        let log = Kamailio::builder().routes(&routes).try_start().err().unwrap_or_else(|| panic!("{name}: started"));
+        let line = log.lines().find(|l| l.contains("ERROR") && l.contains("presence") && l.contains(name));
+        assert!(line.is_some(), "no sentence about {name}:\n{log}");
+    }
 }
