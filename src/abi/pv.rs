@@ -230,9 +230,9 @@ pub static TABLE: kamailio::module::Table<raw::pv_export_t, 3> = kamailio::modul
     unsafe { core::mem::zeroed() },
 ]);
 
-const NO_ANSWER: &[u8] = b"SIP/2.0 408 Request Timeout\r\nVia: SIP/2.0/UDP nobody.invalid\r\n\
-From: <sip:nobody@invalid>;tag=none\r\nTo: <sip:nobody@invalid>;tag=none\r\nCall-ID: none\r\nCSeq: 1 NOTIFY\r\n\
-Content-Length: 0\r\n\r\n";
+/// Phrase, Call-ID and CSeq as scripts know them from the C module; From and To can be parsed.
+const NO_ANSWER: &[u8] = b"SIP/2.0 408 TIMEOUT\r\nVia: SIP/2.0/UDP 127.0.0.1\r\nFrom: <sip:nobody@invalid>\r\n\
+To: <sip:nobody@invalid>\r\nCall-ID: invalid\r\nCSeq: 1 TIMEOUT\r\nContent-Length: 0\r\n\r\n";
 
 /// A reply that says that there was none, for `$notify_reply(...)`.
 pub fn no_answer() -> *mut raw::sip_msg_t {

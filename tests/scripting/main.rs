@@ -6,3 +6,4 @@ mod engines;
 mod variables;
 mod replies;
 mod dropped;
+mod routes;
