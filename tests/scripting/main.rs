@@ -7,3 +7,8 @@ mod variables;
 mod replies;
 mod dropped;
 mod routes;
+mod expires;
+mod logs;
+mod matching;
+mod order;
+mod sweeps;

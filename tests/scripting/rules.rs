@@ -236,6 +236,38 @@ fn a_hard_state_that_is_no_document_is_refused() {
     assert!(sqlite::run(&file, "SELECT etag FROM presentity").is_empty());
 }
 
+/// A document that says in which sphere somebody is.
+fn in_sphere(sphere: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\"?><presence xmlns=\"urn:ietf:params:xml:ns:pidf\" \
+         xmlns:dm=\"urn:ietf:params:xml:ns:pidf:data-model\" xmlns:rpid=\"urn:ietf:params:xml:ns:pidf:rpid\" \
+         entity=\"sip:alice@test.local\"><tuple id=\"t\"><status><basic>open</basic></status></tuple>\
+         <dm:person id=\"p\"><rpid:sphere>{sphere}</rpid:sphere></dm:person></presence>"
+    )
+}
+
+#[test]
+fn enable_sphere_check_says_whether_rules_look_at_the_sphere() {
+    let rules = "<?xml version=\"1.0\"?><ruleset xmlns=\"urn:ietf:params:xml:ns:common-policy\" \
+                 xmlns:pr=\"urn:ietf:params:xml:ns:pres-rules\"><rule id=\"a\"><conditions><identity>\
+                 <one id=\"sip:bob@test.local\"/></identity><sphere>work</sphere></conditions>\
+                 <actions><pr:sub-handling>allow</pr:sub-handling></actions><transformations/></rule></ruleset>";
+    // Without a sphere the condition counts as fulfilled.
+    for (value, publ, at_home) in [(1, 0, false), (1, 1, false), (1, 2, false), (0, 1, true)] {
+        let what = format!("enable_sphere_check {value}, publ_cache {publ}");
+        let server = builder().param("enable_sphere_check", value).param("publ_cache", publ).start();
+        put_document(&server.database_file(), "alice", 2, "/rules/alice", rules);
+        let mut alice = phone(&server, "alice");
+        let reply = alice.publish("presence", None, Some(600), &in_sphere("work"));
+        assert_eq!(reply.code(), 200, "{what}");
+        let allowed = |alice: &mut Phone| call(alice, "pres_auth_status", &[&uri("bob"), ALICE]) == 1;
+        assert!(allowed(&mut alice), "{what}");
+        let etag = reply.header("SIP-ETag").expect("a tag").to_owned();
+        assert_eq!(alice.publish("presence", Some(&etag), Some(600), &in_sphere("home")).code(), 200, "{what}");
+        assert_eq!(allowed(&mut alice), at_home, "{what}");
+    }
+}
+
 #[test]
 fn a_package_without_permission_has_no_rules_to_change() {
     let server = builder().start();
