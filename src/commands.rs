@@ -189,10 +189,6 @@ pub fn rpc_update(call: &Call) {
 
 /// The sphere that a presentity published last (`enable_sphere_check`).
 pub fn sphere(uri: &[u8]) -> Option<Vec<u8>> {
-    if !settings().core.spheres {
-        return None;
-    }
     let package = packages::by_name(b"presence")?;
-    let all = store::with(|_, publications| publications.all(Resource { uri, package }).ok())??;
-    presence_core::body::sphere(&all.last()?.body)
+    with_server(None, |server| server.sphere(Resource { uri, package })).0.flatten()
 }

@@ -136,6 +136,11 @@ impl Host for Surroundings<'_, '_> {
         })
     }
 
+    fn sphere_changed(&mut self, resource: Resource<'_>) {
+        // Without rules there is nothing to decide; that is logged.
+        let _ = crate::auth::update(resource, None);
+    }
+
     fn row_id(&mut self) -> Vec<u8> {
         kamailio::proc::unique_id()
     }

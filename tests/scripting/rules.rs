@@ -237,34 +237,59 @@ fn a_hard_state_that_is_no_document_is_refused() {
 }
 
 /// A document that says in which sphere somebody is.
-fn in_sphere(sphere: &str) -> String {
+fn in_sphere(user: &str, sphere: &str) -> String {
     format!(
         "<?xml version=\"1.0\"?><presence xmlns=\"urn:ietf:params:xml:ns:pidf\" \
          xmlns:dm=\"urn:ietf:params:xml:ns:pidf:data-model\" xmlns:rpid=\"urn:ietf:params:xml:ns:pidf:rpid\" \
-         entity=\"sip:alice@test.local\"><tuple id=\"t\"><status><basic>open</basic></status></tuple>\
+         entity=\"sip:{user}@test.local\"><tuple id=\"t\"><status><basic>open</basic></status></tuple>\
          <dm:person id=\"p\"><rpid:sphere>{sphere}</rpid:sphere></dm:person></presence>"
     )
 }
 
-#[test]
-fn enable_sphere_check_says_whether_rules_look_at_the_sphere() {
+/// A rule that lets bob watch somebody who is at work.
+fn at_work(server: &Kamailio, user: &str) {
     let rules = "<?xml version=\"1.0\"?><ruleset xmlns=\"urn:ietf:params:xml:ns:common-policy\" \
                  xmlns:pr=\"urn:ietf:params:xml:ns:pres-rules\"><rule id=\"a\"><conditions><identity>\
                  <one id=\"sip:bob@test.local\"/></identity><sphere>work</sphere></conditions>\
                  <actions><pr:sub-handling>allow</pr:sub-handling></actions><transformations/></rule></ruleset>";
+    put_document(&server.database_file(), user, 2, &format!("/rules/{user}"), rules);
+}
+
+#[test]
+fn enable_sphere_check_says_whether_rules_look_at_the_sphere() {
     // Without a sphere the condition counts as fulfilled.
     for (value, publ, at_home) in [(1, 0, false), (1, 1, false), (1, 2, false), (0, 1, true)] {
         let what = format!("enable_sphere_check {value}, publ_cache {publ}");
         let server = builder().param("enable_sphere_check", value).param("publ_cache", publ).start();
-        put_document(&server.database_file(), "alice", 2, "/rules/alice", rules);
-        let mut alice = phone(&server, "alice");
-        let reply = alice.publish("presence", None, Some(600), &in_sphere("work"));
-        assert_eq!(reply.code(), 200, "{what}");
-        let allowed = |alice: &mut Phone| call(alice, "pres_auth_status", &[&uri("bob"), ALICE]) == 1;
-        assert!(allowed(&mut alice), "{what}");
+        for (user, sphere, allows) in [("alice", "work", true), ("carol", "home", at_home)] {
+            at_work(&server, user);
+            let mut publisher = phone(&server, user);
+            let reply = publisher.publish("presence", None, Some(600), &in_sphere(user, sphere));
+            assert_eq!(reply.code(), 200, "{what}");
+            let status = call(&mut publisher, "pres_auth_status", &[&uri("bob"), &uri(user)]);
+            assert_eq!(status == 1, allows, "{what}: {sphere}");
+        }
+    }
+}
+
+#[test]
+fn who_may_no_longer_watch_is_told_so_and_not_the_new_state() {
+    // The stock module asks again with publ_cache 1 only, and then answers 500: it has lost the table that it was about
+    // to write to.
+    for publ in [0, 1, 2] {
+        let server = builder().param("enable_sphere_check", 1).param("publ_cache", publ).start();
+        at_work(&server, "alice");
+        let (mut alice, mut bob) = (phone(&server, "alice"), phone(&server, "bob"));
+        let reply = alice.publish("presence", None, Some(600), &in_sphere("alice", "work"));
+        bob.subscribe("alice", "presence", 600);
+        let first = bob.notify();
+        assert!(first.state().starts_with("active") && first.body.contains("work"), "publ_cache {publ}: {first:?}");
         let etag = reply.header("SIP-ETag").expect("a tag").to_owned();
-        assert_eq!(alice.publish("presence", Some(&etag), Some(600), &in_sphere("home")).code(), 200, "{what}");
-        assert_eq!(allowed(&mut alice), at_home, "{what}");
+        assert_eq!(alice.publish("presence", Some(&etag), Some(600), &in_sphere("alice", "home")).code(), 200);
+        let told = bob.notify();
+        assert!(!told.state().starts_with("active") && !told.body.contains("home"), "publ_cache {publ}: {told:?}");
+        bob.listen(std::time::Duration::from_millis(200));
+        assert!(bob.inbox.iter().all(|n| !n.body.contains("home")), "publ_cache {publ}: {:?}", bob.inbox);
     }
 }
 

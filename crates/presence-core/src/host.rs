@@ -117,6 +117,10 @@ pub trait Host {
     fn waiting_watchers(&mut self, resource: Resource<'_>) -> Result<Vec<Watcher>, Fault>;
     /// Sends a NOTIFY with this document as its body; the package may still adapt it to the watcher.
     fn send(&mut self, notice: &Notice, body: &[u8]) -> Sent;
+    /// A presentity is in another sphere, on which rules may depend: decides again about its watchers.
+    fn sphere_changed(&mut self, resource: Resource<'_>) {
+        let _ = resource;
+    }
     /// A unique text for a row (`ruid`).
     fn row_id(&mut self) -> Vec<u8>;
     /// The `priority` of a new publication.

@@ -47,6 +47,17 @@ pub struct Incoming<'a> {
     pub replace: bool,
 }
 
+/// What the watchers are to be told of.
+struct News {
+    /// The publication that was removed.
+    gone: Option<Publication>,
+    /// Who published, for shared lines: it is not told itself.
+    sender: Vec<u8>,
+}
+
+/// Committed and answered; none if there is nothing to tell.
+type Told = Result<Option<News>, Refusal>;
+
 impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H, S, P> {
     /// Handles a PUBLISH. A refusal still has to be sent; otherwise the reply and the NOTIFYs have been.
     pub fn publish(&mut self, request: &Publish<'_>) -> Result<(), Refusal> {
@@ -81,14 +92,33 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     }
 
     fn take_in(&mut self, incoming: &Incoming<'_>, package: &Package, reply: bool) -> Result<(), Refusal> {
-        match (incoming.old_etag, incoming.lifetime) {
+        let before = self.sphere(incoming.resource);
+        let told = match (incoming.old_etag, incoming.lifetime) {
             (None, _) => self.add(incoming, package, reply),
             (Some(etag), Some(Seconds(0))) => self.remove(incoming, etag, reply),
             (Some(etag), _) => self.change(incoming, package, etag, reply),
+        }?;
+        if let Some(News { gone, sender }) = told {
+            // Before anybody is told: who may see the state now?
+            if self.sphere(incoming.resource) != before {
+                self.host.sphere_changed(incoming.resource);
+            }
+            self.fan_out(incoming.resource, gone.as_ref(), &sender);
         }
+        Ok(())
     }
 
-    fn add(&mut self, incoming: &Incoming<'_>, package: &Package, reply: bool) -> Result<(), Refusal> {
+    /// The sphere that a presentity published last, where rules may look at it (`enable_sphere_check`).
+    pub fn sphere(&mut self, resource: Resource<'_>) -> Option<Vec<u8>> {
+        let packages = self.host.packages();
+        let package = packages.get(usize::from(resource.package.0))?;
+        if !self.host.config().spheres || package.name != b"presence" {
+            return None;
+        }
+        body::sphere(&self.publications.all(resource).ok()?.last()?.body)
+    }
+
+    fn add(&mut self, incoming: &Incoming<'_>, package: &Package, reply: bool) -> Told {
         let now = self.host.now().unix;
         let etag = match incoming.given_etag {
             Some(etag) => etag.to_vec(),
@@ -98,7 +128,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         if lifetime == Some(Seconds(0)) {
             // Over before it began: nothing to keep, nobody to tell.
             self.confirm(reply, Seconds(0), &etag);
-            return Ok(());
+            return Ok(None);
         }
         let publication = Publication {
             etag,
@@ -113,18 +143,16 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         let replace = incoming.replace || lifetime.is_none();
         self.publications.insert(incoming.resource, &publication, replace, &dialog)?;
         self.confirm(reply, lifetime.unwrap_or_default(), &publication.etag);
-        self.fan_out(incoming.resource, None, &publication.sender);
-        Ok(())
+        Ok(Some(News { gone: None, sender: publication.sender }))
     }
 
-    fn remove(&mut self, incoming: &Incoming<'_>, etag: &[u8], reply: bool) -> Result<(), Refusal> {
+    fn remove(&mut self, incoming: &Incoming<'_>, etag: &[u8], reply: bool) -> Told {
         let gone = self.publications.remove(incoming.resource, etag)?;
         self.confirm(reply, Seconds(0), etag);
-        self.fan_out(incoming.resource, Some(&gone), incoming.sender.unwrap_or_default());
-        Ok(())
+        Ok(Some(News { gone: Some(gone), sender: incoming.sender.unwrap_or_default().to_vec() }))
     }
 
-    fn change(&mut self, incoming: &Incoming<'_>, package: &Package, etag: &[u8], reply: bool) -> Result<(), Refusal> {
+    fn change(&mut self, incoming: &Incoming<'_>, package: &Package, etag: &[u8], reply: bool) -> Told {
         let now = self.host.now().unix;
         let lifetime = incoming.lifetime;
         let mut body = (!incoming.body.is_empty()).then_some(incoming.body);
@@ -133,7 +161,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             if package.family == Family::SharedLine && keeps_line(&old, incoming) {
                 // Another appearance of the line has a dialog there: accepted, and not shown (draft-anil-sipping-bla).
                 self.confirm(reply, lifetime.unwrap_or_default(), etag);
-                return Ok(());
+                return Ok(None);
             }
             if package.family == Family::Dialog && body::all_terminated(&old.body) {
                 // What is over stays over: a late update is accepted, and not shown.
@@ -152,10 +180,8 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         self.publications.modify(incoming.resource, etag, &change)?;
         self.confirm(reply, lifetime.unwrap_or_default(), &new_etag);
         // DIFFERS: the C module tells every watcher of a mere refresh; the state is the same (RFC 3903 6, step 6).
-        if body.is_some() {
-            self.fan_out(incoming.resource, None, incoming.sender.unwrap_or_default());
-        }
-        Ok(())
+        let sender = incoming.sender.unwrap_or_default().to_vec();
+        Ok(body.is_some().then_some(News { gone: None, sender }))
     }
 
     fn confirm(&mut self, reply: bool, lifetime: Seconds, etag: &[u8]) {
