@@ -20,6 +20,8 @@ build|glob:/usr/lib/llvm-*/lib/clang/*/include/stddef.h|clang|the compiler's own
 test|cmd:xmllint|libxml2-utils|validates the documents that the server sends
 test|cmd:valgrind|valgrind|counts leaks in the interface tests
 test|cmd:python3|python3|a second SQLite writer in the contention tests
+test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/app_lua.so|kamailio-lua-modules|scripts in Lua
+test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/app_python3.so|kamailio-python3-modules|scripts in Python
 LIST
 }
 

@@ -14,7 +14,14 @@ fn header(line: &str) -> [String; 1] {
 }
 
 /// What a PUBLISH is answered, and what the function returned.
-fn publish(server: &Kamailio, alice: &mut Phone, event: &str, etag: Option<&str>, body: &str, more: &str) -> (u16, i32) {
+fn publish(
+    server: &Kamailio,
+    alice: &mut Phone,
+    event: &str,
+    etag: Option<&str>,
+    body: &str,
+    more: &str,
+) -> (u16, i32) {
     let more = if more.is_empty() { &[][..] } else { &header(more) };
     let request = alice.publish_request("alice", event, etag, Some(600), body, more);
     serve(server, alice, &request)
@@ -32,9 +39,8 @@ fn handle_publish_returns_1_for_200_and_412_and_below_0_for_other_refusals() {
     let (code, result) = publish(&server, &mut alice, "presence", None, "<presence><tuple></presence>", "");
     assert_eq!((code / 100, result), (4, -1), "a package that refuses: {code}");
     let request = alice.publish_request("alice", "presence", None, Some(600), &body, &[]);
-    let without = |name: &str| -> String {
-        request.split_inclusive("\r\n").filter(|line| !line.starts_with(name)).collect()
-    };
+    let without =
+        |name: &str| -> String { request.split_inclusive("\r\n").filter(|line| !line.starts_with(name)).collect() };
     assert_eq!(serve(&server, &mut alice, &without("Content-Length")), (400, -1));
     let silent = without("Event").replace("Call-ID: pub", "Call-ID: silent").replace("branch=", "branch=z9hG4bKs");
     assert_eq!(serve(&server, &mut alice, &silent), (489, -1));
@@ -101,9 +107,8 @@ fn handle_subscribe_takes_a_watcher_as_it_stands_and_from_a_variable() {
         let request = bob.subscribe_request(&Dialog { cseq: 1, ..Dialog::new("alice", "presence") }, Some(600), more);
         assert_eq!(serve(&server, &mut bob, &request), (200, 1), "{more:?}");
         let call_id = Message::parse(request.as_bytes()).header("Call-ID").expect("a Call-ID").to_owned();
-        let row = format!(
-            "SELECT watcher_username, watcher_domain, from_user FROM active_watchers WHERE callid='{call_id}'"
-        );
+        let row =
+            format!("SELECT watcher_username, watcher_domain, from_user FROM active_watchers WHERE callid='{call_id}'");
         assert_eq!(sqlite::run(&server.database_file(), &row), [watcher], "{more:?}");
     }
 }

@@ -66,7 +66,9 @@ impl Scene {
 
     /// What lies in the server's heaps when no transaction is left: shared, private.
     fn used(&self) -> (i64, i64) {
-        wait_for("no transaction is left", 10.0, || self.server.rpc(&["tm.stats"]).contains("current: 0").then_some(()));
+        wait_for("no transaction is left", 10.0, || {
+            self.server.rpc(&["tm.stats"]).contains("current: 0").then_some(())
+        });
         (self.server.shm_used(), self.server.pkg_used())
     }
 }
@@ -125,9 +127,7 @@ fn a_first_and_a_last_notify_can_be_dropped_too() {
     assert_eq!(carol.notify_within(0.2), None);
     assert_eq!(carol.resubscribe(&mut dialog, 600).code(), 481, "the dialog is over all the same");
     if !Module::from_env().is_stock() {
-        wait_for("nothing is left of it", 5.0, || {
-            (scene.server.status("subscriptions_leaving") == 0).then_some(())
-        });
+        wait_for("nothing is left of it", 5.0, || (scene.server.status("subscriptions_leaving") == 0).then_some(()));
     }
 }
 

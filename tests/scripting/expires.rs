@@ -80,11 +80,8 @@ fn cseq_offset_says_how_far_a_refresh_may_lie_behind() {
     for subs in [0, 1, 3] {
         for (offset, last, code) in [(0, 10, 400), (0, 11, 200), (5, 6, 200), (5, 5, 400)] {
             let what = format!("subs_db_mode {subs}, cseq_offset {offset}, CSeq {last} after 10");
-            let builder = if subs == 0 {
-                Kamailio::builder()
-            } else {
-                crate::probe::with_tables().param("subs_db_mode", subs)
-            };
+            let builder =
+                if subs == 0 { Kamailio::builder() } else { crate::probe::with_tables().param("subs_db_mode", subs) };
             let server = builder.param("cseq_offset", offset).start();
             let mut bob = Phone::new("bob", server.port);
             let mut dialog = Dialog { cseq: 10, ..Dialog::new("alice", "presence") };

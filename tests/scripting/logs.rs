@@ -53,7 +53,8 @@ fn priority(builder: testkit::Builder) -> (u32, u32) {
     let server = builder.syslog(syslog()).start();
     tell(&server);
     let line = wait_for("the line", 5.0, || server.log_lines(MARK).pop());
-    let number: u32 = line.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("no number: {line}"));
+    let number: u32 =
+        line.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("no number: {line}"));
     (number >> 3, number & 7)
 }
 

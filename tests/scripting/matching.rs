@@ -20,8 +20,7 @@ fn delete_same_subs_replaces_an_older_subscription_with_the_same_call_id() {
     for (value, told) in [(0, 2), (1, 1)] {
         for subs in [0, 1] {
             let what = format!("delete_same_subs {value}, subs_db_mode {subs}");
-            let builder =
-                if subs == 0 { Kamailio::builder() } else { with_tables().param("subs_db_mode", subs) };
+            let builder = if subs == 0 { Kamailio::builder() } else { with_tables().param("subs_db_mode", subs) };
             let server = builder.param("delete_same_subs", value).start();
             let mut bob = Phone::new("bob", server.port);
             let call_id = format!("same-{}", testkit::phone::unique());
@@ -52,8 +51,7 @@ fn subs_remove_match_removes_the_one_that_is_meant() {
     for value in [0, 1] {
         for subs in [0, 1, 3] {
             let what = format!("subs_remove_match {value}, subs_db_mode {subs}");
-            let builder =
-                if subs == 0 { Kamailio::builder() } else { with_tables().param("subs_db_mode", subs) };
+            let builder = if subs == 0 { Kamailio::builder() } else { with_tables().param("subs_db_mode", subs) };
             let server = builder.param("subs_remove_match", value).start();
             let mut bob = Phone::new("bob", server.port);
             let mut first = bob.subscribe("alice", "presence", 600);
@@ -90,7 +88,8 @@ fn sip_uri_match_says_whether_case_matters() {
 #[test]
 fn branch_flags_are_stored() {
     for subs in [1, 3] {
-        let routes = testkit::kamailio::ROUTES.replace("handle_subscribe()", "setbflag(0); setbflag(7); handle_subscribe()");
+        let routes =
+            testkit::kamailio::ROUTES.replace("handle_subscribe()", "setbflag(0); setbflag(7); handle_subscribe()");
         let server = with_tables().param("subs_db_mode", subs).routes(&routes).start();
         let mut bob = Phone::new("bob", server.port);
         bob.subscribe("alice", "presence", 600);

@@ -41,7 +41,9 @@ fn combined(server: &Kamailio) -> Vec<String> {
     let mut bob = Phone::new("bob", server.port);
     bob.subscribe("alice", "presence", 600);
     let body = bob.notify().body;
-    body.match_indices(" id=\"").map(|(at, mark)| body[at + mark.len()..].chars().take_while(|c| *c != '"').collect()).collect()
+    body.match_indices(" id=\"")
+        .map(|(at, mark)| body[at + mark.len()..].chars().take_while(|c| *c != '"').collect())
+        .collect()
 }
 
 /// First come, first stored; the priorities go up and down.

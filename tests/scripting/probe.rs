@@ -35,8 +35,17 @@ pub fn ask(phone: &mut Phone, function: &str, arguments: &[&str]) -> Option<Mess
     let mut headers = vec![format!("Function: {function}")];
     headers.extend(arguments.iter().enumerate().map(|(at, argument)| format!("A{}: {argument}", at + 1)));
     let (server, from) = (phone.uri_of("server"), phone.uri_of(&phone.user));
-    let request =
-        phone.request("MESSAGE", &server, &from, &server, ("probe", ""), &format!("probe-{}", unique()), 1, &headers, "");
+    let request = phone.request(
+        "MESSAGE",
+        &server,
+        &from,
+        &server,
+        ("probe", ""),
+        &format!("probe-{}", unique()),
+        1,
+        &headers,
+        "",
+    );
     phone.try_ask(&request)
 }
 

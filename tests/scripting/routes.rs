@@ -44,8 +44,7 @@ fn block(calls: &[&str]) -> String {
 fn request_routes_and_event_routes_take_every_function() {
     let all = block(&[&REQUEST_ONLY[..], &ANYWHERE].concat());
     let events: Vec<String> = EVENTS.iter().map(|route| format!("{route} {all}")).collect();
-    let routes =
-        format!("request_route {{ {OPTIONS} route(OTHER); }}\nroute[OTHER] {all}\n{}", events.join("\n"));
+    let routes = format!("request_route {{ {OPTIONS} route(OTHER); }}\nroute[OTHER] {all}\n{}", events.join("\n"));
     let mut server = Kamailio::builder().routes(&routes).start();
     assert!(server.is_running());
 }
@@ -66,7 +65,8 @@ fn other_routes_refuse_the_functions_for_requests() {
             let started = Kamailio::builder().routes(&routes).try_start();
             let log = started.err().unwrap_or_else(|| panic!("{call} was accepted in {route}"));
             let name = call.split('(').next().unwrap_or_default();
-            let says = |line: &str| line.contains(name) && (line.contains("misused") || line.contains("cannot be used"));
+            let says =
+                |line: &str| line.contains(name) && (line.contains("misused") || line.contains("cannot be used"));
             assert!(log.lines().any(says), "{call} in {route}: no sentence in\n{log}");
         }
     }
@@ -114,7 +114,8 @@ fn the_functions_for_requests_do_no_harm_over_a_notify() {
 fn everywhere() -> String {
     let tell = |place: &str, refresh: bool| {
         let uri = "\"sip:alice@test.local\", \"presence\"";
-        let refresh = if refresh { format!("pres_refresh_watchers({uri}, 1)") } else { format!("pres_has_subscribers({uri})") };
+        let refresh =
+            if refresh { format!("pres_refresh_watchers({uri}, 1)") } else { format!("pres_has_subscribers({uri})") };
         format!(
             "pres_has_subscribers({uri}); $var(a) = $rc; pres_update_watchers({uri}); $var(b) = $rc; {refresh}; \
              xlog(\"L_NOTICE\", \"route: {place} $var(a) $var(b) $rc\\n\");"

@@ -75,9 +75,7 @@ fn timer_mode_says_which_process_sweeps() {
         publish(&server, 1);
         assert!(bob.notify().body.contains("here"));
         bob.notify_within(6.0).expect("the publication has run out");
-        let line = wait_for("its line", 5.0, || {
-            server.log_lines("NOTIFY sip:bob@test.local via ").into_iter().nth(2)
-        });
+        let line = wait_for("its line", 5.0, || server.log_lines("NOTIFY sip:bob@test.local via ").into_iter().nth(2));
         let by = process_of(&server, &line);
         assert!(by.contains(process), "timer_mode {value}: swept by {by}");
     }

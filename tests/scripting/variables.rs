@@ -6,9 +6,31 @@ use testkit::phone::{Dialog, pidf};
 use testkit::{Builder, Kamailio, Message, Phone, wait_for};
 
 const ATTRIBUTES: [&str; 25] = [
-    "uri", "pres_uri", "to_user", "to_domain", "from_user", "from_domain", "watcher_username", "watcher_domain", "event",
-    "event_id", "to_tag", "from_tag", "callid", "remote_cseq", "local_cseq", "contact", "local_contact", "record_route",
-    "expires", "status", "reason", "version", "flags", "user_agent", "sockinfo",
+    "uri",
+    "pres_uri",
+    "to_user",
+    "to_domain",
+    "from_user",
+    "from_domain",
+    "watcher_username",
+    "watcher_domain",
+    "event",
+    "event_id",
+    "to_tag",
+    "from_tag",
+    "callid",
+    "remote_cseq",
+    "local_cseq",
+    "contact",
+    "local_contact",
+    "record_route",
+    "expires",
+    "status",
+    "reason",
+    "version",
+    "flags",
+    "user_agent",
+    "sockinfo",
 ];
 
 /// Attributes by their names.
@@ -172,10 +194,7 @@ fn the_attributes_of_a_refresh() {
     rich.bob.notify();
     rich.resubscribe(700);
     for place in ["after-SUBSCRIBE", "sending-NOTIFY", "answered-200"] {
-        rich.assert_shows(
-            place,
-            &[("expires", "700"), ("remote_cseq", "8"), ("local_cseq", "2"), ("version", "2")],
-        );
+        rich.assert_shows(place, &[("expires", "700"), ("remote_cseq", "8"), ("local_cseq", "2"), ("version", "2")]);
     }
 }
 
