@@ -7,6 +7,7 @@ mod codes;
 mod dropped;
 mod engines;
 mod expires;
+mod holding;
 mod logs;
 mod matching;
 mod order;
