@@ -254,6 +254,7 @@ const TYPES: &[&str] = &[
     "gparam_t",
     "sr_xavp_t",
     "rr_t",
+    "run_act_ctx_t",
 ];
 
 const FUNCTIONS: &[&str] = &[
@@ -288,6 +289,8 @@ const FUNCTIONS: &[&str] = &[
     "register_procs",
     "cfg_register_child",
     "sr_kemi_modules_add",
+    "sr_kemi_eng_get",
+    "sr_kemi_ctx_route",
     "rpc_register_array",
     "fixup_spve_null",
     "fixup_spve_spve",
@@ -318,6 +321,7 @@ const VARIABLES: &[&str] = &[
     "PROC_.*",
     "REQUEST_ROUTE",
     "LOCAL_ROUTE",
+    "EVENT_ROUTE",
     "ANY_ROUTE",
     "PARAM_.*",
     "METHOD_.*",

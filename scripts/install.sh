@@ -25,6 +25,8 @@ test|cmd:mariadbd|mariadb-server|a database for Kamailio's default configuration
 test|cmd:xmllint|libxml2-utils|validates the documents that the server sends
 test|cmd:valgrind|valgrind|counts leaks in the interface tests
 test|cmd:python3|python3|a second SQLite writer in the contention tests
+test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/app_lua.so|kamailio-lua-modules|scripts in Lua
+test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/app_python3.so|kamailio-python3-modules|scripts in Python
 LIST
 }
 

@@ -54,7 +54,7 @@ pub fn handle_publish(msg: &mut Message<'_>, sender: Option<&[u8]>) -> i32 {
 
 /// `handle_subscribe()`; `watcher` is none for the one in From.
 pub fn handle_subscribe(msg: &mut Message<'_>, watcher: Option<UserHost<'_>>) -> i32 {
-    pv::remember(None);
+    pv::remember(msg, None);
     let watcher = watcher.map(|w| (w.user.to_vec(), w.host.to_vec()));
     let watcher = watcher.as_ref().map(|(user, host)| UserHost { user, host });
     let mut texts = ingress::Texts::default();
@@ -63,7 +63,8 @@ pub fn handle_subscribe(msg: &mut Message<'_>, watcher: Option<UserHost<'_>>) ->
         Err(refusal) => return answer(Err(refusal), msg, false),
     };
     let (outcome, replied) = with_server(Some(msg), |server| server.subscribe(&request));
-    let outcome = outcome.unwrap_or(Err(Refusal::ServerError)).map(|subscription| pv::remember(Some(subscription)));
+    let outcome = outcome.unwrap_or(Err(Refusal::ServerError));
+    let outcome = outcome.map(|subscription| pv::remember(msg, Some(subscription)));
     answer(outcome, msg, replied)
 }
 
@@ -188,10 +189,6 @@ pub fn rpc_update(call: &Call) {
 
 /// The sphere that a presentity published last (`enable_sphere_check`).
 pub fn sphere(uri: &[u8]) -> Option<Vec<u8>> {
-    if !settings().core.spheres {
-        return None;
-    }
     let package = packages::by_name(b"presence")?;
-    let all = store::with(|_, publications| publications.all(Resource { uri, package }).ok())??;
-    presence_core::body::sphere(&all.last()?.body)
+    with_server(None, |server| server.sphere(Resource { uri, package })).0.flatten()
 }

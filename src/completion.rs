@@ -4,7 +4,9 @@ use crate::abi::pv;
 use crate::commands::with_server;
 use crate::params::settings;
 use crate::store;
+use kamailio::log;
 use kamailio::route::EventRoute;
+use kamailio::str::show;
 use kamailio::tm::{self, Completed};
 use kamailio::xavp;
 use presence_core::host::Token;
@@ -14,7 +16,12 @@ static ROUTE: OnceLock<Option<EventRoute>> = OnceLock::new();
 
 /// Says who is told; in `mod_init`.
 pub fn register() {
-    let _ = ROUTE.set(EventRoute::find(c"presence:notify-reply"));
+    let callback = settings().event_callback;
+    let route = EventRoute::find(c"presence:notify-reply", callback);
+    if let (None, Some(name)) = (route, callback) {
+        log!(Warning, "modparam event_callback is \"{}\": no KEMI script is loaded (cfgengine)", show(name));
+    }
+    let _ = ROUTE.set(route);
     tm::on_completed(completed);
 }
 
@@ -25,7 +32,7 @@ fn completed(done: &Completed<'_>) {
     with_server(None, |server| server.completed(token, done.code, give_up));
 }
 
-/// `event_route[presence:notify-reply]`, over the NOTIFY as it was sent.
+/// `event_route[presence:notify-reply]` or `event_callback`, over the NOTIFY as it was sent.
 fn run_route(token: Token, done: &Completed<'_>) {
     let Some(route) = ROUTE.get().copied().flatten() else { return };
     let Some(subscription) = store::with(|subscriptions, _| subscriptions.of_token(token)).flatten() else { return };

@@ -11,7 +11,6 @@ use presence_core::host::{Authorisation, Decision, Host, Notice, Request, Resour
 use presence_core::package::{Package, PackageId};
 use presence_core::refusal::{self, Fault, Refusal};
 use presence_core::render::{self, Transport};
-use presence_core::status::Status;
 use presence_core::subscription::Field;
 use presence_core::time::{Millis, Now, Timestamp};
 use presence_core::uri::push_sip_uri;
@@ -160,10 +159,7 @@ impl Host for Surroundings<'_, '_> {
 /// Hands one NOTIFY to tm.
 fn send(notice: &Notice, package: &Package, body: &[u8]) -> Sent {
     let subscription = &notice.subscription;
-    // A subscription without time left is over, whatever its state was.
-    let over = notice.left.0 == 0 && subscription.status != Status::Terminated;
-    let status = if over { Status::Terminated } else { subscription.status };
-    let reason = if over { presence_core::status::TIMEOUT } else { subscription.text(Field::Reason) };
+    let (status, reason) = subscription.told_state(notice.left);
     let socket = subscription.text(Field::Socket);
     let mut headers = Vec::with_capacity(256);
     render::push_notify_headers(

@@ -116,6 +116,7 @@ params! {
         active_watchers_table = Some("active_watchers"), "table of subscriptions";
         watchers_table = Some("watchers"), "table of watchers and their authorisation";
         server_address = None, "Contact in replies and NOTIFYs; not set: the receiving socket";
+        event_callback = None, "function of a KEMI script that is called with the event presence:notify-reply; not set: none";
         local_log_facility = None, "syslog facility of the line about each NOTIFY; not set: the server's";
         xavp_cfg = None, "name of the xavp with `priority` and `delete_subscription`";
         retrieve_order_by = Some("priority"), "columns of presentity to order by, with retrieve_order 1";
@@ -149,6 +150,8 @@ pub struct Settings {
     pub timer: kamailio::timer::Process,
     /// Level and facility of the line about each NOTIFY.
     pub notify_log: (i32, Option<i32>),
+    /// `event_callback`.
+    pub event_callback: Option<&'static [u8]>,
     /// `xavp_cfg`; empty for none.
     pub xavp: &'static [u8],
     /// Parts of the memory store.
@@ -281,6 +284,7 @@ impl Settings {
             fetch_rows: 500,
             timer: kamailio::timer::Process::Secondary,
             notify_log: (2, None),
+            event_callback: None,
             xavp: b"",
             shards: 16,
             subs_pv: true,
@@ -347,6 +351,7 @@ impl Settings {
                 kamailio::timer::Process::Main
             },
             notify_log: (p.local_log_level.get(), facility),
+            event_callback: p.event_callback.get().filter(|name| !name.is_empty()),
             xavp: p.xavp_cfg.get().unwrap_or_default(),
             shards: shard_count(within("subs_htable_size", shards, 1, 30)?),
             subs_pv: switch("pres_subs_mode", &p.pres_subs_mode),

@@ -57,6 +57,9 @@ const TEXTS: [&str; 10] = [
     "dmq_peer_id",
 ];
 
+/// Parameters that only this module has: numbers, texts.
+const OWN: ([&str; 2], [&str; 1]) = (["notify_hold_time", "db_wait_time"], ["event_callback"]);
+
 /// What a value that cannot be meant leads to: the sentence's parts.
 const REFUSED: [(&str, &str, &[&str]); 13] = [
     ("subs_db_mode", "4", &["subs_db_mode is 4", "0 to 3"]),
@@ -101,15 +104,16 @@ fn sentence(log: &str, parts: &[&str]) -> bool {
 #[test]
 fn a_value_of_the_wrong_type_stops_the_start_with_a_sentence() {
     let Some(builder) = ours() else { return };
-    let numbers = INTS.iter().chain(&DMQ_INTS).map(|name| (*name, "\"12x\"", "\"12x\"", "without quotes"));
-    let texts = TEXTS.iter().map(|name| (*name, "12", "12", "in quotes"));
+    let numbers =
+        INTS.iter().chain(&DMQ_INTS).chain(&OWN.0).map(|name| (*name, "\"12x\"", "\"12x\"", "without quotes"));
+    let texts = TEXTS.iter().chain(&OWN.1).map(|name| (*name, "12", "12", "in quotes"));
     let mut tried = 0;
     for (name, value, shown, allowed) in numbers.chain(texts) {
         let log = builder.clone().param(name, value).try_start().expect_err(name);
         assert!(sentence(&log, &[&format!("{name} is {shown}"), allowed]), "{name} {value}\n{log}");
         tried += 1;
     }
-    assert_eq!(tried, 45, "every parameter of the C module");
+    assert_eq!(tried, 45 + 3, "every parameter of the C module, and our own");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::commands;
 use crate::params::settings;
-use core::ffi::{c_char, c_int, c_void};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use kamailio::entry::guard;
 use kamailio::kemi::{self, Kind};
 use kamailio::log;
@@ -88,7 +88,7 @@ unsafe extern "C" fn ki_handle_publish_uri(msg: *mut raw::sip_msg_t, sender: *mu
         // SAFETY: the host's own.
         unsafe {
             let Some(mut message) = Message::from_raw(msg) else { return -1 };
-            commands::handle_publish(&mut message, of_str(sender).filter(|s| !s.is_empty()))
+            commands::handle_publish(&mut message, of_str(sender))
         }
     })
 }
@@ -236,6 +236,12 @@ unsafe extern "C" fn w_refresh_watchers_file(
     })
 }
 
+/// For C and KEMI `pres_refresh_watchers` is done with 0, as with the C module; for kamailio.cfg, where 0 would end the
+/// script, with 1.
+const fn zero_for_done(code: c_int) -> c_int {
+    if code == 1 { 0 } else { code }
+}
+
 unsafe extern "C" fn ki_refresh_watchers(
     _: *mut raw::sip_msg_t,
     presentity: *mut Str,
@@ -245,7 +251,8 @@ unsafe extern "C" fn ki_refresh_watchers(
     guard("pres_refresh_watchers", -1, || {
         // SAFETY: the host's own.
         let (presentity, event) = unsafe { (of_str(presentity), of_str(event)) };
-        commands::refresh_watchers(presentity.unwrap_or_default(), event.unwrap_or_default(), kind, None)
+        let (presentity, event) = (presentity.unwrap_or_default(), event.unwrap_or_default());
+        zero_for_done(commands::refresh_watchers(presentity, event, kind, None))
     })
 }
 
@@ -261,37 +268,24 @@ unsafe extern "C" fn ki_refresh_watchers_file(
         // SAFETY: the host's own.
         let (presentity, event, file, name) =
             unsafe { (of_str(presentity), of_str(event), of_str(file_uri), of_str(file_name)) };
-        let file = file.zip(name);
-        commands::refresh_watchers(presentity.unwrap_or_default(), event.unwrap_or_default(), kind, file)
+        let (presentity, event) = (presentity.unwrap_or_default(), event.unwrap_or_default());
+        zero_for_done(commands::refresh_watchers(presentity, event, kind, file.zip(name)))
     })
 }
 
-/// A module that is only a library has nothing to serve requests from.
-fn serves(function: &str) -> bool {
-    if settings().library {
-        log!(
-            Error,
-            "{function} is called and modparam db_url is not set: set it, or publ_cache to 2 and subs_db_mode to 0"
-        );
-    }
-    !settings().library
-}
-
-unsafe extern "C" fn fixup_publish(param: *mut *mut c_void, number: c_int) -> c_int {
-    guard("fixup", -1, || match number {
-        _ if !serves("handle_publish") => -1,
-        0 => 0,
-        // SAFETY: the host's own parameter.
-        _ => unsafe { raw::fixup_spve_null(param, 1) },
-    })
-}
-
-unsafe extern "C" fn fixup_subscribe(param: *mut *mut c_void, number: c_int) -> c_int {
-    guard("fixup", -1, || match number {
-        _ if !serves("handle_subscribe") => -1,
-        0 => 0,
-        // SAFETY: the host's own parameter.
-        _ => unsafe { raw::fixup_spve_null(param, 1) },
+/// For `handle_publish` and `handle_subscribe`: a module that is only a library has nothing to serve requests from.
+unsafe extern "C" fn fixup_serving(param: *mut *mut c_void, number: c_int) -> c_int {
+    guard("fixup", -1, || {
+        if settings().library {
+            log!(
+                Error,
+                "handle_publish or handle_subscribe is called and modparam db_url is not set: set it, or publ_cache to 2 \
+                 and subs_db_mode to 0"
+            );
+            return -1;
+        }
+        // SAFETY: the host's own parameter; number 0 is that of a call without parameters.
+        if number == 0 { 0 } else { unsafe { raw::fixup_spve_null(param, 1) } }
     })
 }
 
@@ -320,10 +314,10 @@ type Param = *mut c_char;
 
 /// The script functions.
 pub static COMMANDS: Table<raw::cmd_export_t, 11> = Table::new([
-    command(c"handle_publish", Some(handle_publish), 0, Some(fixup_publish), Routes::Request),
-    command(c"handle_publish", Some(handle_publish), 1, Some(fixup_publish), Routes::Request),
-    command(c"handle_subscribe", Some(w_handle_subscribe0), 0, Some(fixup_subscribe), Routes::Request),
-    command(c"handle_subscribe", Some(w_handle_subscribe), 1, Some(fixup_subscribe), Routes::Request),
+    command(c"handle_publish", Some(handle_publish), 0, Some(fixup_serving), Routes::Request),
+    command(c"handle_publish", Some(handle_publish), 1, Some(fixup_serving), Routes::Request),
+    command(c"handle_subscribe", Some(w_handle_subscribe0), 0, Some(fixup_serving), Routes::Request),
+    command(c"handle_subscribe", Some(w_handle_subscribe), 1, Some(fixup_serving), Routes::Request),
     command(c"pres_auth_status", Some(w_auth_status), 2, Some(fixup_texts), Routes::Request),
     command(
         c"pres_refresh_watchers",
@@ -351,24 +345,24 @@ pub static COMMANDS: Table<raw::cmd_export_t, 11> = Table::new([
     last_command(),
 ]);
 
-const fn script(name: &'static str, function: *mut c_void, params: &[Kind]) -> raw::sr_kemi_t {
-    kemi::function("presence", name, function, params)
+const fn script(name: &'static CStr, function: *mut c_void, params: &[Kind]) -> raw::sr_kemi_t {
+    kemi::function(c"presence", name, function, params)
 }
 
 /// The functions for scripts in other languages.
 pub static KEMI: Table<raw::sr_kemi_t, 10> = Table::new([
-    script("handle_publish", ki_handle_publish as *mut c_void, &[]),
-    script("handle_publish_uri", ki_handle_publish_uri as *mut c_void, &[Kind::Text]),
-    script("handle_subscribe", handle_subscribe0 as *mut c_void, &[]),
-    script("handle_subscribe_uri", ki_handle_subscribe_uri as *mut c_void, &[Kind::Text]),
-    script("pres_refresh_watchers", ki_refresh_watchers as *mut c_void, &[Kind::Text, Kind::Text, Kind::Int]),
+    script(c"handle_publish", ki_handle_publish as *mut c_void, &[]),
+    script(c"handle_publish_uri", ki_handle_publish_uri as *mut c_void, &[Kind::Text]),
+    script(c"handle_subscribe", handle_subscribe0 as *mut c_void, &[]),
+    script(c"handle_subscribe_uri", ki_handle_subscribe_uri as *mut c_void, &[Kind::Text]),
+    script(c"pres_refresh_watchers", ki_refresh_watchers as *mut c_void, &[Kind::Text, Kind::Text, Kind::Int]),
     script(
-        "pres_refresh_watchers_file",
+        c"pres_refresh_watchers_file",
         ki_refresh_watchers_file as *mut c_void,
         &[Kind::Text, Kind::Text, Kind::Int, Kind::Text, Kind::Text],
     ),
-    script("pres_update_watchers", ki_update_watchers as *mut c_void, &[Kind::Text, Kind::Text]),
-    script("pres_has_subscribers", ki_has_subscribers as *mut c_void, &[Kind::Text, Kind::Text]),
-    script("pres_auth_status", ki_auth_status as *mut c_void, &[Kind::Text, Kind::Text]),
+    script(c"pres_update_watchers", ki_update_watchers as *mut c_void, &[Kind::Text, Kind::Text]),
+    script(c"pres_has_subscribers", ki_has_subscribers as *mut c_void, &[Kind::Text, Kind::Text]),
+    script(c"pres_auth_status", ki_auth_status as *mut c_void, &[Kind::Text, Kind::Text]),
     kemi::last_function(),
 ]);

@@ -6,63 +6,91 @@ use core::ffi::c_int;
 use core::ptr::{null, null_mut};
 use kamailio::entry::guard;
 use kamailio::log;
+use kamailio::msg::Message;
 use kamailio::pv::{Value, give};
 use kamailio::raw;
 use kamailio::str::{Str, bytes, literal, show};
+use presence_core::status::Status;
 use presence_core::subscription::{Field, Subscription};
+use presence_core::time::Seconds;
+use std::thread::LocalKey;
 
 thread_local! {
-    /// The subscription of the last SUBSCRIBE that this process handled.
-    static LAST: RefCell<Option<Subscription>> = const { RefCell::new(None) };
+    /// The subscription of the last SUBSCRIBE that this process handled, and which message that was.
+    static LAST: RefCell<Option<(u32, Subscription)>> = const { RefCell::new(None) };
     /// The subscription whose NOTIFY is being sent or was answered, while a route runs for it.
     static CURRENT: Cell<*const Subscription> = const { Cell::new(null()) };
     /// The reply to that NOTIFY.
     static REPLY: Cell<*mut raw::sip_msg_t> = const { Cell::new(null_mut()) };
 }
 
-/// Remembers the subscription for the rest of the script (`pres_subs_mode`).
-pub fn remember(subscription: Option<Subscription>) {
+/// Remembers the subscription for the rest of this request's script (`pres_subs_mode`).
+pub fn remember(msg: &Message<'_>, subscription: Option<Subscription>) {
     if settings().subs_pv {
-        LAST.set(subscription);
+        LAST.set(subscription.map(|subscription| (msg.id(), subscription)));
     }
 }
 
 /// Runs something while `$subs(...)` is this subscription.
 pub fn with_current<R>(subscription: &Subscription, run: impl FnOnce() -> R) -> R {
-    struct Restore(*const Subscription);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            CURRENT.set(self.0);
-        }
-    }
-    let _restore = Restore(CURRENT.replace(subscription));
-    run()
+    with(&CURRENT, subscription, run)
 }
 
 /// Runs something while `$notify_reply(...)` looks at this reply.
 pub fn with_reply<R>(reply: *mut raw::sip_msg_t, run: impl FnOnce() -> R) -> R {
-    struct Restore(*mut raw::sip_msg_t);
-    impl Drop for Restore {
+    with(&REPLY, reply, run)
+}
+
+/// Runs something while a cell has this value; it gets its old one back on every way out.
+fn with<T: Copy, R>(cell: &'static LocalKey<Cell<T>>, value: T, run: impl FnOnce() -> R) -> R {
+    struct Restore<T: Copy + 'static>(&'static LocalKey<Cell<T>>, T);
+    impl<T: Copy> Drop for Restore<T> {
         fn drop(&mut self) {
-            REPLY.set(self.0);
+            self.0.set(self.1);
         }
     }
-    let _restore = Restore(REPLY.replace(reply));
+    let _restore = Restore(cell, cell.replace(value));
     run()
 }
 
-/// The attributes, by their names in the script.
-type Attribute = for<'s> fn(&'s Subscription) -> Value<'s>;
+/// A subscription as the script sees it.
+#[derive(Clone, Copy)]
+struct Seen<'s> {
+    of: &'s Subscription,
+    /// Seconds until it ends.
+    left: Seconds,
+    /// State and reason: the agreed ones, or those that a NOTIFY tells.
+    state: (Status, &'s [u8]),
+}
+
+impl<'s> Seen<'s> {
+    /// With a SUBSCRIBE: as it was agreed.
+    fn agreed(of: &'s Subscription) -> Self {
+        Self { of, left: left(of), state: (of.status, of.text(Field::Reason)) }
+    }
+
+    /// With a NOTIFY: as that says it.
+    fn told(of: &'s Subscription) -> Self {
+        Self { of, left: left(of), state: of.told_state(left(of)) }
+    }
+}
+
+fn left(subscription: &Subscription) -> Seconds {
+    subscription.expires.since(crate::host::now().unix)
+}
+
+type Attribute = for<'s> fn(Seen<'s>) -> Value<'s>;
 
 macro_rules! text {
     ($field:ident) => {
-        |s| Value::Text(s.text(Field::$field))
+        |s| Value::Text(s.of.text(Field::$field))
     };
 }
 
+/// The attributes, by their names in the script.
 const ATTRIBUTES: &[(&str, Attribute)] = &[
-    ("uri", |s| Value::Text(&s.presentity)),
-    ("pres_uri", |s| Value::Text(&s.presentity)),
+    ("uri", |s| Value::Text(&s.of.presentity)),
+    ("pres_uri", |s| Value::Text(&s.of.presentity)),
     ("to_user", text!(ToUser)),
     ("to_domain", text!(ToDomain)),
     ("from_user", text!(FromUser)),
@@ -70,26 +98,26 @@ const ATTRIBUTES: &[(&str, Attribute)] = &[
     ("watcher_username", text!(WatcherUser)),
     ("watcher_domain", text!(WatcherDomain)),
     ("event", event_name),
-    ("event_id", |s| Value::Text(s.event_id())),
+    ("event_id", |s| Value::Text(s.of.event_id())),
     ("to_tag", text!(ToTag)),
     ("from_tag", text!(FromTag)),
     ("callid", text!(CallId)),
-    ("remote_cseq", |s| Value::Unsigned(s.remote_cseq)),
-    ("local_cseq", |s| Value::Unsigned(s.local_cseq)),
+    ("remote_cseq", |s| Value::Unsigned(s.of.remote_cseq)),
+    ("local_cseq", |s| Value::Unsigned(s.of.local_cseq)),
     ("contact", text!(Contact)),
     ("local_contact", text!(LocalContact)),
     ("record_route", text!(RecordRoute)),
-    ("expires", |s| Value::Unsigned(s.expires.since(crate::host::now().unix).0)),
-    ("status", |s| Value::Unsigned(u32::from(s.status as u8))),
-    ("reason", text!(Reason)),
-    ("version", |s| Value::Signed(s.version as i32)),
-    ("flags", |s| Value::Signed(s.branch_flags as i32)),
+    ("expires", |s| Value::Unsigned(s.left.0)),
+    ("status", |s| Value::Unsigned(u32::from(s.state.0 as u8))),
+    ("reason", |s| Value::Text(s.state.1)),
+    ("version", |s| Value::Signed(s.of.version as i32)),
+    ("flags", |s| Value::Signed(s.of.branch_flags as i32)),
     ("user_agent", text!(UserAgent)),
     ("sockinfo", text!(Socket)),
 ];
 
-fn event_name(subscription: &Subscription) -> Value<'_> {
-    let event = super::packages::raw_of(subscription.package);
+fn event_name(seen: Seen<'_>) -> Value<'_> {
+    let event = super::packages::raw_of(seen.of.package);
     // SAFETY: null or a structure of the registry, whose name stays.
     unsafe { event.as_ref() }.map_or(Value::Null, |e| Value::Text(unsafe { bytes(&e.name) }))
 }
@@ -127,10 +155,14 @@ unsafe extern "C" fn get_subs(
         // SAFETY: `with_current` keeps the subscription alive while the pointer is set.
         if let Some(current) = unsafe { CURRENT.get().as_ref() } {
             // SAFETY: passed on to the host.
-            return unsafe { give(msg, param, result, attribute(current)) };
+            return unsafe { give(msg, param, result, attribute(Seen::told(current))) };
         }
+        // DIFFERS: with the C module a later message in the same process still sees the last SUBSCRIBE.
+        // SAFETY: the message that the script works on, or null.
+        let id = unsafe { Message::from_raw(msg) }.map(|msg| msg.id());
         LAST.with_borrow(|last| {
-            let value = last.as_ref().map_or(Value::Null, attribute);
+            let last = last.as_ref().filter(|(of, _)| Some(*of) == id);
+            let value = last.map_or(Value::Null, |(_, subscription)| attribute(Seen::agreed(subscription)));
             // SAFETY: passed on to the host; the text stays until the next SUBSCRIBE.
             unsafe { give(msg, param, result, value) }
         })
@@ -198,9 +230,9 @@ pub static TABLE: kamailio::module::Table<raw::pv_export_t, 3> = kamailio::modul
     unsafe { core::mem::zeroed() },
 ]);
 
-const NO_ANSWER: &[u8] = b"SIP/2.0 408 Request Timeout\r\nVia: SIP/2.0/UDP nobody.invalid\r\n\
-From: <sip:nobody@invalid>;tag=none\r\nTo: <sip:nobody@invalid>;tag=none\r\nCall-ID: none\r\nCSeq: 1 NOTIFY\r\n\
-Content-Length: 0\r\n\r\n";
+/// Phrase, Call-ID and CSeq as scripts know them from the C module; From and To can be parsed.
+const NO_ANSWER: &[u8] = b"SIP/2.0 408 TIMEOUT\r\nVia: SIP/2.0/UDP 127.0.0.1\r\nFrom: <sip:nobody@invalid>\r\n\
+To: <sip:nobody@invalid>\r\nCall-ID: invalid\r\nCSeq: 1 TIMEOUT\r\nContent-Length: 0\r\n\r\n";
 
 /// A reply that says that there was none, for `$notify_reply(...)`.
 pub fn no_answer() -> *mut raw::sip_msg_t {

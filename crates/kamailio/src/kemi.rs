@@ -1,6 +1,6 @@
 //! Functions for scripts in other languages (KEMI).
 
-use core::ffi::{c_int, c_void};
+use core::ffi::{CStr, c_int, c_void};
 use kamailio_shim as raw;
 
 /// The type of a parameter.
@@ -13,10 +13,11 @@ pub enum Kind {
 }
 
 /// An entry of the table: `function` takes the message, then the parameters (`int` or `str*`), and returns an int.
+/// The names are terminated: app_lua and app_python3 read them without their lengths.
 #[must_use]
 pub const fn function(
-    module: &'static str,
-    name: &'static str,
+    module: &'static CStr,
+    name: &'static CStr,
     function: *mut c_void,
     params: &[Kind],
 ) -> raw::sr_kemi_t {
@@ -30,8 +31,8 @@ pub const fn function(
         i += 1;
     }
     raw::sr_kemi_t {
-        mname: crate::str::literal(module),
-        fname: crate::str::literal(name),
+        mname: crate::str::terminated(module),
+        fname: crate::str::terminated(name),
         rtype: raw::SR_KEMIP_INT as c_int,
         func: function,
         ptypes,

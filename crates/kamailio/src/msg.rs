@@ -75,6 +75,12 @@ impl<'a> Message<'a> {
         self.msg.as_ptr()
     }
 
+    /// The host's number for the message, different for every one that a process receives.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.raw().id
+    }
+
     fn raw(&self) -> &raw::sip_msg_t {
         // SAFETY: valid for 'a by the contract of `from_raw`; the host runs one thread per process.
         unsafe { self.msg.as_ref() }

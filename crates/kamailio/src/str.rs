@@ -36,6 +36,12 @@ pub const fn literal(text: &'static str) -> Str {
     Str { s: text.as_ptr().cast_mut().cast(), len: text.len() as i32 }
 }
 
+/// A `str` for a literal behind which a zero stands, for those who do not look at the length.
+#[must_use]
+pub const fn terminated(text: &'static core::ffi::CStr) -> Str {
+    Str { s: text.as_ptr().cast_mut(), len: text.to_bytes().len() as i32 }
+}
+
 /// Bytes for a log line or an error text: whatever is not UTF-8 is replaced.
 #[must_use]
 pub fn show(bytes: &[u8]) -> std::borrow::Cow<'_, str> {

@@ -51,9 +51,12 @@ pub struct Incoming<'a> {
 struct NewState {
     /// The publication that was removed.
     gone: Option<Shown>,
-    /// Whose watcher, if it is one, is not told.
+    /// Who published, for shared lines: it is not told itself.
     sender: Vec<u8>,
 }
+
+/// Committed and answered; none if there is nothing to tell.
+type Told = Result<Option<NewState>, Refusal>;
 
 impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H, S, P> {
     /// Handles a PUBLISH. A refusal still has to be sent; otherwise the reply and the NOTIFYs have been.
@@ -89,15 +92,15 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     }
 
     fn take_in(&mut self, incoming: &Incoming<'_>, package: &Package, reply: bool) -> Result<(), Refusal> {
-        let sphere = self.sphere(incoming.resource, package);
-        let change = match (incoming.old_etag, incoming.lifetime) {
+        let before = self.sphere(incoming.resource);
+        let told = match (incoming.old_etag, incoming.lifetime) {
             (None, _) => self.add(incoming, package, reply)?,
             (Some(etag), Some(Seconds(0))) => self.remove(incoming, etag, reply)?,
             (Some(etag), _) => self.change(incoming, package, etag, reply)?,
         };
-        let Some(NewState { gone, sender }) = change else { return Ok(()) };
+        let Some(NewState { gone, sender }) = told else { return Ok(()) };
         // DIFFERS: the C module does so before it writes the publication, and then answers 500.
-        let changed = self.sphere(incoming.resource, package) != sphere;
+        let changed = self.sphere(incoming.resource) != before;
         let affected = if changed { self.decide_again(incoming.resource) } else { Vec::new() };
         self.fan_out(incoming.resource, gone.as_ref(), &sender);
         self.tell_of_decisions(incoming.resource, affected);
@@ -109,16 +112,16 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         self.host.config().spheres && package.family == Family::Presence && package.needs_auth
     }
 
-    /// The sphere that a presentity is in, where rules may ask for it.
-    fn sphere(&mut self, resource: Resource<'_>, package: &Package) -> Option<Vec<u8>> {
-        if !self.has_spheres(package) {
+    /// The sphere that a presentity published last, where rules may ask for it.
+    pub fn sphere(&mut self, resource: Resource<'_>) -> Option<Vec<u8>> {
+        let packages = self.host.packages();
+        if !packages.get(usize::from(resource.package.0)).is_some_and(|package| self.has_spheres(package)) {
             return None;
         }
-        let publications = self.publications.all(resource).ok()?;
-        body::sphere(&publications.last()?.body)
+        body::sphere(&self.publications.all(resource).ok()?.last()?.body)
     }
 
-    fn add(&mut self, incoming: &Incoming<'_>, package: &Package, reply: bool) -> Result<Option<NewState>, Refusal> {
+    fn add(&mut self, incoming: &Incoming<'_>, package: &Package, reply: bool) -> Told {
         let now = self.host.now().unix;
         let etag = match incoming.given_etag {
             Some(etag) => etag.to_vec(),
@@ -146,19 +149,13 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         Ok(Some(NewState { gone: None, sender: publication.sender }))
     }
 
-    fn remove(&mut self, incoming: &Incoming<'_>, etag: &[u8], reply: bool) -> Result<Option<NewState>, Refusal> {
+    fn remove(&mut self, incoming: &Incoming<'_>, etag: &[u8], reply: bool) -> Told {
         let gone = self.publications.remove(incoming.resource, etag)?;
         self.confirm(reply, Seconds(0), etag);
         Ok(Some(NewState { gone: Some(gone), sender: incoming.sender.unwrap_or_default().to_vec() }))
     }
 
-    fn change(
-        &mut self,
-        incoming: &Incoming<'_>,
-        package: &Package,
-        etag: &[u8],
-        reply: bool,
-    ) -> Result<Option<NewState>, Refusal> {
+    fn change(&mut self, incoming: &Incoming<'_>, package: &Package, etag: &[u8], reply: bool) -> Told {
         let now = self.host.now().unix;
         let lifetime = incoming.lifetime;
         let mut body = (!incoming.body.is_empty()).then_some(incoming.body);

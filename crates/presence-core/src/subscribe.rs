@@ -140,7 +140,8 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         if !lasts || self.notifies_at_once(package) {
             self.tell(token, resource);
         }
-        Ok(subscription)
+        // As the C module shows it to the script: numbers of a dialog that begins.
+        Ok(Subscription { local_cseq: 0, version: 1, ..subscription })
     }
 
     fn subscribe_in_dialog(
@@ -172,12 +173,14 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             Err(Rejected::Refused(refusal)) => return Err(refusal),
         };
         let now_known = self.subscriptions.of_token(token).unwrap_or_else(|| known.clone());
+        // As the C module shows it to the script: with the numbers of the NOTIFY that follows.
+        let (local_cseq, version) = (now_known.local_cseq.wrapping_add(1), now_known.version.wrapping_add(1));
         self.accept(request, package, expires);
         self.tell_of_watcher(resource, (!ends).then_some(&now_known));
         if ends || self.notifies_at_once(package) {
             self.tell(token, resource);
         }
-        Ok(Subscription { remote_cseq: request.cseq, ..now_known })
+        Ok(Subscription { remote_cseq: request.cseq, local_cseq, version, ..now_known })
     }
 
     /// `send_fast_notify` 0 keeps back the NOTIFY after a SUBSCRIBE, but for packages with watcher information, which

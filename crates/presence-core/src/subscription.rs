@@ -3,7 +3,7 @@
 use crate::dialog::DialogId;
 use crate::package::PackageId;
 use crate::status::Status;
-use crate::time::Timestamp;
+use crate::time::{Seconds, Timestamp};
 
 /// The texts of a subscription, in the order in which they are packed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -160,6 +160,15 @@ impl Subscription {
     #[must_use]
     pub fn is_politely_blocked(&self) -> bool {
         self.status == Status::Active && self.text(Field::Reason) == crate::status::POLITE_BLOCK
+    }
+
+    /// State and reason as a NOTIFY says them: without time left it is over, whatever its state was.
+    #[must_use]
+    pub fn told_state(&self, left: Seconds) -> (Status, &[u8]) {
+        if left == Seconds(0) && self.status != Status::Terminated {
+            return (Status::Terminated, crate::status::TIMEOUT);
+        }
+        (self.status, self.text(Field::Reason))
     }
 
     /// The `id` parameter of its Event header field.

@@ -100,6 +100,7 @@ pub struct Builder {
     port: Option<u16>,
     listeners: Vec<String>,
     detached: bool,
+    syslog: Option<PathBuf>,
 }
 
 impl Default for Builder {
@@ -125,6 +126,7 @@ impl Default for Builder {
             port: None,
             listeners: Vec::new(),
             detached: false,
+            syslog: None,
         }
     }
 }
@@ -281,6 +283,14 @@ impl Builder {
         self
     }
 
+    /// Logs with `syslog`, by a library that is loaded before the C library and writes into the file that `SYSLOG_FILE`
+    /// names: the same file as otherwise.
+    #[must_use]
+    pub fn syslog(mut self, library: &Path) -> Self {
+        self.syslog = Some(library.into());
+        self
+    }
+
     /// The presence.so that will be loaded.
     #[must_use]
     pub fn module_path(&self) -> PathBuf {
@@ -314,10 +324,11 @@ impl Builder {
         let db_module = if self.database == Database::None { "" } else { "loadmodule \"db_sqlite.so\"" };
         let url = self.db_url(dir);
         let mut text = format!(
-            "#!KAMAILIO\ndebug={}\nlog_stderror=yes\nfork=yes\nchildren={}\nlisten=udp:127.0.0.1:{port}\ndisable_tcp={}\n\
+            "#!KAMAILIO\ndebug={}\nlog_stderror={}\nfork=yes\nchildren={}\nlisten=udp:127.0.0.1:{port}\ndisable_tcp={}\n\
              auto_aliases=no\ndns=no\nrev_dns=no\ndisable_core_dump=yes\nserver_header=\"Server: k\"\n\
              mpath=\"{}/\"\n",
             self.debug,
+            if self.syslog.is_none() { "yes" } else { "no" },
             self.children,
             if self.listeners.is_empty() { "yes" } else { "no" },
             self.modules.display()
@@ -479,7 +490,12 @@ impl Kamailio {
         let builder = &self.builder;
         let mut words = binary.split_whitespace();
         let mut command = Command::new(words.next().unwrap_or("kamailio"));
-        command.args(words).args(["-DD", "-E", "-f"]).arg(self.config_path());
+        command.args(words).arg("-DD");
+        match &builder.syslog {
+            None => command.arg("-E"),
+            Some(library) => command.env("LD_PRELOAD", library).env("SYSLOG_FILE", self.log_path()),
+        };
+        command.arg("-f").arg(self.config_path());
         command.args(["-m", &builder.shm_mb.to_string(), "-M", &builder.pkg_mb.to_string()]);
         command.arg("-Y").arg(&self.dir).arg("-w").arg(&self.dir).args(["-b", "4194304"]);
         if let Some(allocator) = builder.allocator {

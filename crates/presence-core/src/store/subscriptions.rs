@@ -427,6 +427,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
             moved.map_err(|e| Rejected::Refused(e.into()))?;
         }
         self.journal.ended(dialog).map_err(Rejected::Refused)?;
+        self.with_open(handle, |shard, index| shard.slots.at_mut(index).remote_cseq = renewal.remote_cseq);
         self.finish(handle, true, None).ok_or(Rejected::Unknown)
     }
 

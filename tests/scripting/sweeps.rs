@@ -1,0 +1,82 @@
+//! What the timers do with what has run out: `force_delete`, `startup_mode`, `timer_mode`.
+
+use crate::probe::with_tables;
+use testkit::phone::pidf;
+use testkit::{Builder, Kamailio, Phone, sqlite, wait_for};
+
+fn publish(server: &Kamailio, expires: u32) {
+    let mut alice = Phone::new("alice", server.port);
+    let reply = alice.publish("presence", None, Some(expires), &pidf("alice", "open", "here"));
+    assert_eq!(reply.code(), 200);
+}
+
+fn builder(publ: u8) -> Builder {
+    with_tables().param("publ_cache", publ).param("clean_period", 1).param("db_update_period", 1)
+}
+
+#[test]
+fn force_delete_says_whether_watchers_learn_that_a_publication_has_run_out() {
+    for publ in [0, 1, 2] {
+        for (value, told) in [(0, true), (1, false)] {
+            let what = format!("publ_cache {publ}, force_delete {value}");
+            let server = builder(publ).param("force_delete", value).start();
+            let mut bob = Phone::new("bob", server.port);
+            bob.subscribe("alice", "presence", 600);
+            bob.notify();
+            publish(&server, 1);
+            assert!(bob.notify().body.contains("here"), "{what}");
+            let notify = bob.notify_within(if told { 6.0 } else { 3.2 });
+            assert_eq!(notify.is_some(), told, "{what}: {notify:?}");
+            assert!(notify.is_none_or(|n| !n.body.contains("<basic>open")), "{what}");
+            if publ < 2 {
+                let rows = || sqlite::number(&server.database_file(), "SELECT count(*) FROM presentity");
+                wait_for("the row goes", 5.0, || (rows() == 0).then_some(()));
+            }
+            let mut carol = Phone::new("carol", server.port);
+            carol.subscribe("alice", "presence", 600);
+            assert!(!carol.notify().body.contains("here"), "{what}");
+        }
+    }
+}
+
+#[test]
+fn startup_mode_says_whether_what_has_run_out_is_shown_until_it_is_swept() {
+    for publ in [0, 1] {
+        for (value, shown) in [(1, false), (0, true)] {
+            let what = format!("publ_cache {publ}, startup_mode {value}");
+            let mut server = with_tables().param("publ_cache", publ).param("startup_mode", value).start();
+            publish(&server, 600);
+            server.stop();
+            sqlite::run(&server.database_file(), "UPDATE presentity SET expires = strftime('%s', 'now') - 5");
+            server.restart();
+            let mut bob = Phone::new("bob", server.port);
+            bob.subscribe("alice", "presence", 600);
+            assert_eq!(bob.notify().body.contains("here"), shown, "{what}");
+        }
+    }
+}
+
+/// What kind of process has written a line.
+fn process_of(server: &Kamailio, line: &str) -> String {
+    let pid = line.split('(').nth(1).and_then(|rest| rest.split(')').next()).expect("a process").to_owned();
+    let list = server.rpc(&["core.psx"]);
+    let mut lines = list.lines().map(str::trim);
+    lines.by_ref().find(|line| *line == format!("PID: {pid}")).unwrap_or_else(|| panic!("no process {pid} in {list}"));
+    lines.find_map(|line| line.strip_prefix("DSC: ")).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn timer_mode_says_which_process_sweeps() {
+    for (value, process) in [(0, "slow timer"), (1, "secondary timer")] {
+        let server = builder(2).param("timer_mode", value).param("local_log_level", 1).start();
+        let mut bob = Phone::new("bob", server.port);
+        bob.subscribe("alice", "presence", 600);
+        bob.notify();
+        publish(&server, 1);
+        assert!(bob.notify().body.contains("here"));
+        bob.notify_within(6.0).expect("the publication has run out");
+        let line = wait_for("its line", 5.0, || server.log_lines("NOTIFY sip:bob@test.local via ").into_iter().nth(2));
+        let by = process_of(&server, &line);
+        assert!(by.contains(process), "timer_mode {value}: swept by {by}");
+    }
+}
