@@ -206,14 +206,12 @@ fn the_interface_leaks_no_private_memory() {
 }
 
 #[test]
-#[ignore = "the module does not offer the table functions (mem_copy_subs, *_shtable) yet"]
 fn a_module_keeps_subscriptions_in_tables_of_its_own() {
     let server = builder().start();
     assert_eq!(ask(&server, &["caller.table"]), "put=0 changed=0 cseq=8 contact=1 gone=0 left=0");
 }
 
 #[test]
-#[ignore = "the module does not offer extract_sdialog_info yet"]
 fn a_module_reads_a_subscribe_by_itself() {
     let routes = r#"
 request_route {
@@ -233,7 +231,6 @@ request_route {
 }
 
 #[test]
-#[ignore = "the module does not offer the table functions and extract_sdialog_info yet"]
 fn no_function_of_the_table_is_missing() {
     let server = builder().start();
     assert_eq!(ask(&server, &["caller.missing"]), "0 of 23");

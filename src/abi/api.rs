@@ -1,7 +1,12 @@
 //! `bind_presence`: the functions that other modules call.
 
 use super::commands::{auth_status, handle_publish, handle_subscribe, handle_subscribe0};
+use super::flush::update_db_subs_timer;
 use super::packages::{self, Rules};
+use super::reader::extract_sdialog_info;
+use super::tables::{
+    delete_shtable, destroy_shtable, insert_shtable, mem_copy_subs, new_shtable, search_shtable, update_shtable,
+};
 use crate::commands::with_server;
 use core::ffi::{c_char, c_int};
 use core::ptr::null_mut;
@@ -25,13 +30,21 @@ pub unsafe extern "C" fn bind_presence(api: *mut presence_api_t) -> c_int {
             log!(Error, "bind_presence: no table was given");
             return -1;
         };
-        // SAFETY: a table of optional function pointers, for which zero is "none".
         *api = presence_api_t {
             add_event: Some(add_event),
             contains_event: Some(contains_event),
             search_event: Some(search_event),
             get_event_list: Some(get_event_list),
             update_watchers_status: Some(update_watchers_status),
+            new_shtable: Some(new_shtable),
+            destroy_shtable: Some(destroy_shtable),
+            insert_shtable: Some(insert_shtable),
+            search_shtable: Some(search_shtable),
+            delete_shtable: Some(delete_shtable),
+            update_shtable: Some(update_shtable),
+            mem_copy_subs: Some(mem_copy_subs),
+            update_db_subs_timer: Some(update_db_subs_timer),
+            extract_sdialog_info: Some(extract_sdialog_info),
             get_sphere: Some(get_sphere),
             get_presentity: Some(get_presentity),
             free_presentity: Some(free_presentity),
@@ -41,7 +54,6 @@ pub unsafe extern "C" fn bind_presence(api: *mut presence_api_t) -> c_int {
             handle_subscribe: Some(handle_subscribe),
             update_presentity: Some(update_presentity),
             pres_refresh_watchers: Some(refresh_watchers),
-            ..unsafe { core::mem::zeroed() }
         };
         0
     })

@@ -3,7 +3,10 @@
 
 pub mod api;
 pub mod commands;
+mod flush;
 pub mod packages;
 pub mod pv;
+mod reader;
 pub mod rpc;
 pub mod subs;
+mod tables;

@@ -3,6 +3,7 @@
 
 use crate::str::{Str, none};
 use core::ffi::{c_char, c_void};
+use core::ptr::NonNull;
 use kamailio_shim as raw;
 
 /// A copy of `bytes` in pkg memory, with a terminating 0 behind it (not counted); none when the pool is exhausted.
@@ -19,6 +20,13 @@ pub fn copy(bytes: &[u8]) -> Option<Str> {
         *p.add(bytes.len()) = 0;
         Some(Str { s: p.cast::<c_char>(), len })
     }
+}
+
+/// A block of pkg memory; none when the pool is exhausted.
+#[must_use]
+pub fn block(size: usize) -> Option<NonNull<u8>> {
+    // SAFETY: plain allocation.
+    NonNull::new(unsafe { raw::ksr_pkg_malloc(size) }.cast::<u8>())
 }
 
 /// A `str` structure itself in pkg memory, over `content` (which the receiver frees apart).
