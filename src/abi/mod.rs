@@ -2,6 +2,7 @@
 //! lines elsewhere are those that refuse a modparam (`params`).
 
 pub mod api;
+mod callbacks;
 pub mod commands;
 mod flush;
 pub mod packages;
