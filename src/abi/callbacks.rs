@@ -218,6 +218,8 @@ pub fn adapt<R>(
         if aux.bytes()?.is_some() {
             current = aux.text;
         }
+        // SAFETY: our text, or the package's document.
+        check(unsafe { &*current }, &copy, event, "aux_body_processing")?;
     }
     if let Some(function) = apply {
         let mut made = null_mut();
@@ -230,16 +232,17 @@ pub fn adapt<R>(
         if let Some(document) = applied.bytes()? {
             return Ok(then(document));
         }
+        // SAFETY: as above.
+        check(unsafe { &*current }, &copy, event, "apply_auth_nbody")?;
     }
-    // What was changed in place cannot have grown, unless the package put a text of its own there.
     // SAFETY: our copy, or the package's document, which `aux` keeps.
-    let last = unsafe { &*current };
-    let most = if current == own && last.s.cast::<u8>().cast_const() == copy.as_ptr() { body.len() } else { MAX_TEXT };
-    if !is_sound(last, most, event, "aux_body_processing") {
-        return Err(Fault::Package);
-    }
-    // SAFETY: as above.
-    Ok(then(unsafe { bytes(last) }))
+    Ok(then(unsafe { bytes(&*current) }))
+}
+
+/// A text that a package may have changed in place: our copy (which ends with a 0) cannot have grown.
+fn check(text: &Str, copy: &[u8], event: &pres_ev_t, function: &str) -> Result<(), Fault> {
+    let most = if text.s.cast::<u8>().cast_const() == copy.as_ptr() { copy.len() - 1 } else { MAX_TEXT };
+    if is_sound(text, most, event, function) { Ok(()) } else { Err(Fault::Package) }
 }
 
 /// Hard state of a presentity (`get_pidf_doc`): the document; none if there is none.

@@ -15,6 +15,7 @@ use kamailio::raw::{self, db_func_t, db1_con_t, shtable_t, subs_t};
 use kamailio::str::{Str, bytes, show};
 use kamailio::{log, shm};
 use presence_core::time::Timestamp;
+use std::cell::RefCell;
 use std::time::Instant;
 
 /// How many records are copied under one lock.
@@ -47,7 +48,7 @@ pub unsafe extern "C" fn update_db_subs_timer(
             return;
         };
         let before = now().unix - settings().core.expires_offset;
-        let mut flush = Flush { db, columns: None, in_a_row: 0 };
+        let mut flush = Flush { db, in_a_row: 0 };
         let mut over = Chain(null_mut());
         let until = Instant::now() + LAST_WAIT;
         for hash in 0..usize::try_from(size).unwrap_or(0) {
@@ -146,8 +147,6 @@ const fn is_behind(flag: c_int) -> bool {
 
 struct Flush<'c> {
     db: Lent<'c>,
-    /// Which columns the table in use has; asked for with the first row.
-    columns: Option<Vec<Column>>,
     /// Refusals of the database in a row.
     in_a_row: usize,
 }
@@ -218,19 +217,34 @@ impl Flush<'_> {
         done
     }
 
-    /// DIFFERS: only the columns that the table has. The C module fails with `rls_watchers`, which has no
-    /// `updated_winfo` and no `user_agent`.
+    /// DIFFERS: a table without them gets a row without the columns that only `active_watchers` has. The C module
+    /// fails with `rls_watchers`.
     fn insert(&mut self, row: &[Assign<'_>]) -> bool {
-        if self.columns.is_none() {
-            let known: Vec<Column> = row.iter().map(|a| a.0).collect();
-            // A dialog without a To tag is in no table.
-            let of = [col::CALLID, col::TO_TAG].map(|column| Condition(column, Op::Eq, Value::Text(b"")));
-            self.columns = self.db.columns(&known, &of).ok().map(|has| if has.is_empty() { known } else { has });
+        if !is_narrow(self.db.table()) {
+            if self.db.insert(row).is_ok() {
+                return true;
+            }
+            log!(Info, "the next try is without {} and {}", WIDE[0], WIDE[1]);
         }
-        let Some(columns) = &self.columns else { return false };
-        let row: Vec<Assign<'_>> = row.iter().filter(|a| columns.contains(&a.0)).copied().collect();
-        self.db.insert(&row).is_ok()
+        let narrow: Vec<Assign<'_>> = row.iter().filter(|a| !WIDE.contains(&a.0)).copied().collect();
+        let done = self.db.insert(&narrow).is_ok();
+        if done {
+            NARROW.set(self.db.table().to_vec());
+        }
+        done
     }
+}
+
+/// What `rls_watchers` does not have.
+const WIDE: [Column; 2] = [col::UPDATED_WINFO, col::USER_AGENT];
+
+thread_local! {
+    /// A table that took a row only without those: drivers do not say which columns an empty table has.
+    static NARROW: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+fn is_narrow(table: &[u8]) -> bool {
+    NARROW.with_borrow(|known| !known.is_empty() && known == table)
 }
 
 /// The first columns of [`row`], which name it.

@@ -197,21 +197,19 @@ fn family_of(event: &raw::event_t) -> Family {
 /// `out` is null or a place to write to.
 pub unsafe fn list(out: *mut *mut Str) -> c_int {
     // SAFETY: the caller's promise.
-    let Some(out) = (unsafe { out.as_mut() }) else { return -1 };
+    let Some(out) = (unsafe { out.as_mut() }) else {
+        log!(Error, "get_event_list: no place for the list");
+        return -1;
+    };
     *out = null_mut();
     if all().is_empty() {
         return 0;
     }
-    let Some(text) = pkg::copy(&presence_core::server::allow_events(&all())) else { return -1 };
-    match pkg::boxed(text) {
-        Some(boxed) => {
-            *out = boxed;
+    match pkg::boxed_copy(&presence_core::server::allow_events(&all())) {
+        Some(text) => {
+            *out = text;
             0
         }
-        None => {
-            // SAFETY: allocated above, given to nobody.
-            unsafe { pkg::free(text.s) };
-            -1
-        }
+        None => -1,
     }
 }

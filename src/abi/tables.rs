@@ -16,7 +16,6 @@ use kamailio::raw::{self, shtable_t, subs_entry_t, subs_t};
 use kamailio::str::{Str, borrow, bytes};
 use kamailio::{log, shm};
 use presence_core::dialog::DialogId;
-use presence_core::time::Seconds;
 
 /// How often an update that lacks room is begun again: only if others change the same record meanwhile.
 const TRIES: usize = 8;
@@ -132,6 +131,11 @@ pub fn is(record: &subs_t, dialog: DialogId<'_>) -> bool {
     unsafe { dialog_of(record) == dialog }
 }
 
+/// The time after so many seconds; who has a past one gives a negative number.
+fn ends(after: c_uint) -> c_uint {
+    now().unix.0.wrapping_add(after)
+}
+
 /// `new_shtable`: a table of `size` lists; null without memory.
 pub unsafe extern "C" fn new_shtable(size: c_int) -> shtable_t {
     guard("new_shtable", null_mut(), || {
@@ -192,7 +196,7 @@ pub unsafe extern "C" fn insert_shtable(table: shtable_t, hash: c_uint, subs: *m
                 return -1;
             };
             let record = copy_state_to(block.as_ptr(), given);
-            (*record).expires = (now().unix + Seconds(given.expires)).0;
+            (*record).expires = ends(given.expires);
             NonNull::new_unchecked(record)
         };
         // SAFETY: texts of the caller and of records.
@@ -342,7 +346,7 @@ fn update(
             record = &mut **link;
         }
         if remote {
-            record.expires = (now().unix + Seconds(given.expires)).0;
+            record.expires = ends(given.expires);
             record.remote_cseq = given.remote_cseq;
         } else {
             record.local_cseq = record.local_cseq.wrapping_add(1);

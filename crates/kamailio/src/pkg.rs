@@ -29,17 +29,23 @@ pub fn block(size: usize) -> Option<NonNull<u8>> {
     NonNull::new(unsafe { raw::ksr_pkg_malloc(size) }.cast::<u8>())
 }
 
-/// A `str` structure itself in pkg memory, over `content` (which the receiver frees apart).
+/// A copy of `bytes` with its `str` structure, both in pkg memory ([`free_boxed`] frees them); none when the pool is
+/// exhausted.
 #[must_use]
-pub fn boxed(content: Str) -> Option<*mut Str> {
-    // SAFETY: plain allocation; checked for null; pkg memory is aligned for pointers.
-    unsafe {
-        let p = raw::ksr_pkg_malloc(size_of::<Str>()).cast::<Str>();
-        if p.is_null() {
-            return None;
+pub fn boxed_copy(bytes: &[u8]) -> Option<*mut Str> {
+    let text = copy(bytes)?;
+    match block(size_of::<Str>()) {
+        Some(block) => {
+            let structure = block.as_ptr().cast::<Str>();
+            // SAFETY: of this size; pkg memory is aligned for pointers.
+            unsafe { structure.write(text) };
+            Some(structure)
         }
-        p.write(content);
-        Some(p)
+        None => {
+            // SAFETY: allocated above, given to nobody.
+            unsafe { free(text.s) };
+            None
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! A connection whose table is in use already: this module's own after `use_table`, or another module's that lends it
 //! for a call.
 
-use super::{Assign, Bound, Column, Condition, Failed, check};
-use crate::str::{Str, bytes};
-use core::ptr::{NonNull, null, null_mut};
+use super::{Assign, Bound, Condition, Failed, check};
+use crate::str::bytes;
+use core::ptr::NonNull;
 use kamailio_shim as raw;
 
 /// A connection with a table in use.
@@ -62,58 +62,10 @@ impl<'c> Lent<'c> {
         check(unsafe { delete(self.handle.as_ptr(), keys.as_ptr(), of.ops.as_ptr(), of.values.as_ptr(), of.count()) })
     }
 
-    /// The columns of `known` that the table in use has. Asks for the rows that meet the conditions: let them be none.
-    pub fn columns(&mut self, known: &[Column], of: &[Condition<'_>]) -> Result<Vec<Column>, Failed> {
-        let mut of = Bound::conditions(of);
-        let keys = of.keys();
-        let mut result = null_mut();
-        let query = self.functions.query.ok_or(Failed)?;
-        // SAFETY: as in `insert`; no list of columns means all of them. The result is freed by `Answer`.
-        let status = unsafe {
-            query(
-                self.handle.as_ptr(),
-                keys.as_ptr(),
-                of.ops.as_ptr(),
-                of.values.as_ptr(),
-                null(),
-                of.count(),
-                0,
-                null_mut(),
-                &raw mut result,
-            )
-        };
-        let answer = Answer { of: self, result };
-        check(status)?;
-        let names = answer.names();
-        Ok(known.iter().copied().filter(|k| names.iter().any(|n| n.eq_ignore_ascii_case(k.as_bytes()))).collect())
-    }
-}
-
-/// The result of a query; freed when dropped.
-struct Answer<'l, 'c> {
-    of: &'l Lent<'c>,
-    result: *mut raw::db1_res_t,
-}
-
-impl Answer<'_, '_> {
-    fn names(&self) -> Vec<&[u8]> {
-        // SAFETY: null, or a result that lists the names of `n` columns.
-        unsafe {
-            let Some(result) = self.result.as_ref() else { return Vec::new() };
-            let (names, n) = (result.col.names, usize::try_from(result.col.n).unwrap_or(0));
-            if names.is_null() {
-                return Vec::new();
-            }
-            (0..n).filter_map(|i| (*names.add(i)).cast::<Str>().as_ref()).map(|name| bytes(name)).collect()
-        }
-    }
-}
-
-impl Drop for Answer<'_, '_> {
-    fn drop(&mut self) {
-        if let (false, Some(free)) = (self.result.is_null(), self.of.functions.free_result) {
-            // SAFETY: a result of this connection, freed once.
-            unsafe { free(self.of.handle.as_ptr(), self.result) };
-        }
+    /// The name of the table in use.
+    #[must_use]
+    pub fn table(&self) -> &'c [u8] {
+        // SAFETY: an open connection; the host keeps the pointer that `use_table` was given.
+        unsafe { self.handle.as_ref().table.as_ref() }.map_or(&[], |name| unsafe { bytes(name) })
     }
 }
