@@ -2,7 +2,7 @@
 
 pub use super::callbacks::{Rules, adapt, aggregate, auth_status, check_request, hard_state};
 use core::ffi::c_int;
-use core::mem::MaybeUninit;
+use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::null_mut;
 use kamailio::raw::{self, pres_ev_t};
 use kamailio::str::{Str, bytes, show};
@@ -22,23 +22,29 @@ struct Registry {
 }
 
 thread_local! {
-    // One thread per process; filled before the fork, so every process has the same.
-    static REGISTRY: RefCell<Registry> = RefCell::new(Registry { structs: Vec::new(), packages: Rc::new([]) });
+    // One thread per process; filled before the fork, so every process has the same. Not dropped with the thread: other
+    // modules may still look at the structures while the process ends.
+    static REGISTRY: ManuallyDrop<RefCell<Registry>> =
+        ManuallyDrop::new(RefCell::new(Registry { structs: Vec::new(), packages: Rc::new([]) }));
+}
+
+fn registered<R>(look: impl FnOnce(&Registry) -> R) -> R {
+    REGISTRY.with(|registry| look(&registry.borrow()))
 }
 
 /// The registered packages, in the order of registration.
 pub fn all() -> Rc<[Package]> {
-    REGISTRY.with_borrow(|r| Rc::clone(&r.packages))
+    registered(|r| Rc::clone(&r.packages))
 }
 
 /// The C structure of a package.
 pub fn raw_of(id: PackageId) -> *mut pres_ev_t {
-    REGISTRY.with_borrow(|r| r.structs.get(usize::from(id.0)).copied().unwrap_or(null_mut()))
+    registered(|r| r.structs.get(usize::from(id.0)).copied().unwrap_or(null_mut()))
 }
 
 /// The number of a package by its C structure.
 pub fn id_of(event: *const pres_ev_t) -> Option<PackageId> {
-    REGISTRY.with_borrow(|r| r.structs.iter().position(|&p| core::ptr::eq(p, event)).map(|i| PackageId(i as u8)))
+    registered(|r| r.structs.iter().position(|&p| core::ptr::eq(p, event)).map(|i| PackageId(i as u8)))
 }
 
 /// The package that this text names.
@@ -157,7 +163,8 @@ fn register(event: &pres_ev_t, name: &[u8], content_type: &[u8]) -> c_int {
         // SAFETY: a structure of this registry; nobody else writes it.
         unsafe { (*raw_of(peer)).wipeer = c };
     }
-    REGISTRY.with_borrow_mut(|r| {
+    REGISTRY.with(|registry| {
+        let mut r = registry.borrow_mut();
         if let Some(&last) = r.structs.last() {
             // SAFETY: as above. C code may walk the list.
             unsafe { (*last).next = c };

@@ -4,6 +4,7 @@
 mod early;
 mod exports;
 mod interface;
+mod memcheck;
 mod packages;
 mod tables;
 

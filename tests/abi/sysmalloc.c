@@ -76,5 +76,6 @@ int mod_register(char *path, int *dlflags, void *p1, void *p2)
 	_pkg_root.xfree = take_back;
 	_pkg_root.xrealloc = resize;
 	_pkg_root.xreallocxf = resize_or_free;
+	_pkg_root.mname = "malloc";
 	return 0;
 }

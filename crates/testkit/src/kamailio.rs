@@ -92,6 +92,7 @@ pub struct Builder {
     modules: PathBuf,
     port: Option<u16>,
     detached: bool,
+    under: String,
 }
 
 impl Default for Builder {
@@ -115,6 +116,7 @@ impl Default for Builder {
             modules: modules(),
             port: None,
             detached: false,
+            under: String::new(),
         }
     }
 }
@@ -253,6 +255,13 @@ impl Builder {
     #[must_use]
     pub fn detached(mut self) -> Self {
         self.detached = true;
+        self
+    }
+
+    /// Run by another program: its name and arguments, separated by spaces.
+    #[must_use]
+    pub fn under(mut self, program: &str) -> Self {
+        self.under = program.into();
         self
     }
 
@@ -425,7 +434,7 @@ impl Kamailio {
         let log = fs::OpenOptions::new().create(true).append(true).open(&path);
         let log = log.and_then(|log| Ok((log.try_clone()?, log)));
         let (out, err) = log.map_err(|e| format!("{} cannot be written: {e}", path.display()))?;
-        let mut command = self.command(&binary);
+        let mut command = self.command(&format!("{} {binary}", self.builder.under));
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         self.child = Some(command.spawn().map_err(|e| format!("{binary} cannot be run: {e}"))?);
         self.wait_until_it_answers()
