@@ -161,20 +161,16 @@ static void rpc_flush(rpc_t *rpc, void *ctx)
 	rpc->rpl_printf(ctx, "expired=%d", book_expired);
 }
 
-/* caller.churn ROUNDS: enters, changes and removes records in all lists, beside whoever else does */
-static void rpc_churn(rpc_t *rpc, void *ctx)
+/* caller_churn(): enters, changes and removes records in all lists, beside whoever else does. 1, or -1 if one failed. */
+static int w_churn(struct sip_msg *msg, char *p1, char *p2)
 {
 	static str contacts[] = {str_init("sip:a@b"), str_init("sip:a-much-longer-contact@somewhere.test:5099;transport=udp")};
 	char name[32];
 	str call = {name, 0};
 	subs_t subs;
-	int rounds, i, failed = 0;
+	int i, failed = 0;
 
-	if(rpc->scan(ctx, "d", &rounds) < 1) {
-		rpc->fault(ctx, 400, "A number is needed");
-		return;
-	}
-	for(i = 0; i < rounds; i++) {
+	for(i = 0; i < 5000; i++) {
 		call.len = snprintf(name, sizeof(name), "churn-%d-%d", my_pid(), i % 50);
 		subs = record(&call, &contacts[i % 2]);
 		subs.expires = 600;
@@ -183,7 +179,7 @@ static void rpc_churn(rpc_t *rpc, void *ctx)
 		failed += book_api->update_shtable(book, list_of(&call), &subs, i % 3 ? (REMOTE_TYPE) : (LOCAL_TYPE)) < 0;
 		failed += book_api->delete_shtable(book, list_of(&call), &subs) < 0;
 	}
-	rpc->rpl_printf(ctx, "failed=%d", failed);
+	return failed ? -1 : 1;
 }
 
 #endif

@@ -435,6 +435,7 @@ static int w_extract(struct sip_msg *msg, char *p1, char *p2)
 }
 
 static cmd_export_t commands[] = {
+	{"caller_churn", w_churn, 0, 0, 0, REQUEST_ROUTE},
 	{"caller_extract", w_extract, 0, 0, 0, REQUEST_ROUTE},
 	{"caller_publish", w_publish, 0, 0, 0, REQUEST_ROUTE},
 	{"caller_subscribe", w_subscribe0, 0, 0, 0, REQUEST_ROUTE},
@@ -461,7 +462,6 @@ static rpc_export_t rpcs[] = {
 	{"caller.leave", rpc_leave, doc, 0},
 	{"caller.walk", rpc_walk, doc, RET_ARRAY},
 	{"caller.flush", rpc_flush, doc, 0},
-	{"caller.churn", rpc_churn, doc, 0},
 	{"caller.behave", rpc_behave, doc, 0},
 	{"caller.trial", rpc_trial, doc, 0},
 	{"caller.spoil", rpc_spoil, doc, 0},

@@ -97,7 +97,6 @@ fn exercise(server: &Kamailio) {
     ask(server, &["caller.enter", "call-0", "s:sip:a@here", "0", "0"]);
     ask(server, &["caller.change", "call-1", "s:sip:a-longer-contact@somewhere.else", "600"]);
     ask(server, &["caller.leave", "call-2"]);
-    ask(server, &["caller.churn", "50"]);
     ask(server, &["caller.flush", "0", "0"]);
     ask(server, &["caller.flush", "1", "0"]);
 
