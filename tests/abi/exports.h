@@ -75,9 +75,13 @@ static void list_rpcs(rpc_t *rpc, void *ctx, str *module)
 {
 	int i;
 
-	for(i = 0; i < rpc_sarray_crt_size; i++)
-		if(strncmp(rpc_sarray[i]->name, module->s, module->len) == 0 && rpc_sarray[i]->name[module->len] == '.')
-			rpc->rpl_printf(ctx, "rpc %s", rpc_sarray[i]->name);
+	for(i = 0; i < rpc_sarray_crt_size; i++) {
+		/* In later versions of the host the first member of a larger structure. */
+		const char *name = ((rpc_export_t *)rpc_sarray[i])->name;
+
+		if(strncmp(name, module->s, module->len) == 0 && name[module->len] == '.')
+			rpc->rpl_printf(ctx, "rpc %s", name);
+	}
 }
 
 static void rpc_exports(rpc_t *rpc, void *ctx)
