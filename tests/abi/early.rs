@@ -2,7 +2,7 @@
 
 use crate::{ask, builder, caller, started};
 use std::path::{Path, PathBuf};
-use testkit::{Kamailio, Module, Phone};
+use testkit::{Kamailio, Phone};
 
 /// The caller under the name that makes it call early, in a folder of its own.
 fn early(folder: &str) -> PathBuf {
@@ -46,20 +46,14 @@ fn answers_early(server: &mut Kamailio) {
 
 #[test]
 fn calls_while_modules_are_loaded_are_answered() {
-    if Module::from_env().is_stock() {
-        println!("ignored: the C module dies of a call before its mod_init");
-        return;
-    }
+    // The C module fails here: it dies of a call before its mod_init.
     let load = format!("loadmodule \"{}\"", early("loading").display());
     answers_early(&mut Kamailio::builder().extra(&load).start());
 }
 
 #[test]
 fn calls_from_a_module_that_is_initialised_first_are_answered() {
-    if Module::from_env().is_stock() {
-        println!("ignored: the C module dies of a call before its mod_init");
-        return;
-    }
+    // The C module fails here: it dies of a call before its mod_init.
     let load = format!("loadmodule \"{}\"", early("first").display());
     answers_early(&mut Kamailio::builder().before(&load).start());
 }
@@ -67,10 +61,7 @@ fn calls_from_a_module_that_is_initialised_first_are_answered() {
 /// Without a database and with publications in one, presence is a library.
 #[test]
 fn a_library_does_what_needs_no_storage() {
-    if Module::from_env().is_stock() {
-        println!("ignored: the C module as a library dies of handle_publish and extract_sdialog_info");
-        return;
-    }
+    // The C module fails here: as a library it dies of extract_sdialog_info, because it has not bound sl.
     let routes = r#"
 request_route {
     if (is_method("SUBSCRIBE") && $hdr(Subject) == "serve") { caller_subscribe(); exit; }
