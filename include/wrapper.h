@@ -42,3 +42,4 @@
 #include "modules/tm/tm_load.h"
 #include "modules/sl/sl.h"
 #include "modules/presence/bind_presence.h"
+#include "modules/pua/hash.h"

@@ -231,6 +231,7 @@ const TYPES: &[&str] = &[
     "pres_ev_t",
     "subs_t",
     "subs_entry_t",
+    "shtable_t",
     "tm_api_t",
     "sl_api_t",
     "uac_req_t",
@@ -352,4 +353,8 @@ const VARIABLES: &[&str] = &[
     "MAX_URI_SIZE",
     "SUBTYPE_.*",
     "TYPE_APPLICATION",
+    ".*DB_FLAG",
+    "REMOTE_TYPE",
+    "LOCAL_TYPE",
+    ".*_MEM_TYPE",
 ];

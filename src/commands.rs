@@ -25,6 +25,9 @@ pub fn with_server<R>(
     let mut host = Surroundings::new(msg);
     let result =
         store::with(|subscriptions, publications| run(&mut Server { host: &mut host, subscriptions, publications }));
+    if result.is_none() {
+        log!(Error, "there is no store: modparam db_url is not set, or the server is only starting");
+    }
     (result, host.has_replied())
 }
 
@@ -120,11 +123,7 @@ pub fn refresh_watchers(presentity: &[u8], event: &[u8], kind: i32, file: Option
     if !done {
         return -1;
     }
-    if kind != 0 && with_server(None, |server| server.refresh(presentity, package)).0.is_none() {
-        log!(Error, "pres_refresh_watchers: a library has no watchers");
-        return -1;
-    }
-    1
+    if kind != 0 && with_server(None, |server| server.refresh(presentity, package)).0.is_none() { -1 } else { 1 }
 }
 
 /// Takes the hard state of a presentity from its package, or takes it away.

@@ -50,15 +50,15 @@ impl<'m, 'r> Surroundings<'m, 'r> {
         self.reply(refusal.status(), &headers);
     }
 
-    fn rules(&mut self, resource: Resource<'_>) -> Option<&Rules> {
-        let package = self.packages.get(usize::from(resource.package.0))?;
+    fn rules(&mut self, resource: Resource<'_>) -> Result<Option<&Rules>, Fault> {
+        let package = self.packages.get(usize::from(resource.package.0)).ok_or(Fault::Package)?;
         if !package.needs_auth {
-            return None;
+            return Ok(None);
         }
         if self.rules.as_ref().is_none_or(|(uri, _)| uri != resource.uri) {
-            self.rules = Some((resource.uri.to_vec(), Rules::of(resource).ok()?));
+            self.rules = Some((resource.uri.to_vec(), Rules::of(resource)?));
         }
-        self.rules.as_ref().map(|(_, rules)| rules)
+        Ok(self.rules.as_ref().map(|(_, rules)| rules))
     }
 }
 
@@ -135,8 +135,10 @@ impl Host for Surroundings<'_, '_> {
         let resource = Resource { uri: &subscription.presentity, package: subscription.package };
         let packages = Rc::clone(&self.packages);
         let Some(package) = packages.get(usize::from(subscription.package.0)) else { return Sent::Failed };
-        let rules = if body.is_empty() { None } else { self.rules(resource) };
-        let sent = packages::adapt(subscription, body, rules, |body| send(notice, package, body));
+        // Rules that cannot be read let nothing through.
+        let rules = if body.is_empty() { Ok(None) } else { self.rules(resource) };
+        let sent =
+            rules.and_then(|rules| packages::adapt(subscription, body, rules, |body| send(notice, package, body)));
         sent.unwrap_or_else(|_| {
             log!(Error, "the document for a watcher of {} could not be made", kamailio::str::show(resource.uri));
             Sent::Failed

@@ -46,7 +46,8 @@ fn init() -> bool {
     }
     if params::settings().library {
         log!(Info, "modparam db_url is not set: a library for other modules");
-        return true;
+        // For extract_sdialog_info, which needs the tag of the reply.
+        return !sl::is_loaded() || sl::bind();
     }
     if !sl::bind() {
         log!(Error, "module sl is not loaded before presence");

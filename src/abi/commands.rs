@@ -11,6 +11,19 @@ use kamailio::msg::Message;
 use kamailio::raw;
 use kamailio::str::{Str, bytes, none};
 
+/// The message that a function is called for.
+///
+/// # Safety
+/// As [`Message::from_raw`].
+unsafe fn message<'a>(msg: *mut raw::sip_msg_t) -> Option<Message<'a>> {
+    // SAFETY: the caller's promise.
+    let message = unsafe { Message::from_raw(msg) };
+    if message.is_none() {
+        log!(Error, "a function that needs a message is called without");
+    }
+    message
+}
+
 /// A parameter of a script function, as its fixup left it: a text with pseudo-variables, evaluated now.
 ///
 /// # Safety
@@ -67,7 +80,7 @@ pub unsafe extern "C" fn handle_publish(msg: *mut raw::sip_msg_t, sender: *mut c
     guard("handle_publish", -1, || {
         // SAFETY: the host's message; the parameter is null or fixed up.
         unsafe {
-            let Some(mut message) = Message::from_raw(msg) else { return -1 };
+            let Some(mut message) = message(msg) else { return -1 };
             let sender = if sender.is_null() { None } else { Some(text(msg, sender)) };
             match sender {
                 Some(None) => -1,
@@ -87,7 +100,7 @@ unsafe extern "C" fn ki_handle_publish_uri(msg: *mut raw::sip_msg_t, sender: *mu
     guard("handle_publish_uri", -1, || {
         // SAFETY: the host's own.
         unsafe {
-            let Some(mut message) = Message::from_raw(msg) else { return -1 };
+            let Some(mut message) = message(msg) else { return -1 };
             commands::handle_publish(&mut message, of_str(sender))
         }
     })
@@ -100,7 +113,7 @@ unsafe extern "C" fn ki_handle_publish_uri(msg: *mut raw::sip_msg_t, sender: *mu
 pub unsafe extern "C" fn handle_subscribe0(msg: *mut raw::sip_msg_t) -> c_int {
     guard("handle_subscribe", -1, || {
         // SAFETY: the host's message.
-        unsafe { Message::from_raw(msg) }.map_or(-1, |mut message| commands::handle_subscribe(&mut message, None))
+        unsafe { message(msg) }.map_or(-1, |mut message| commands::handle_subscribe(&mut message, None))
     })
 }
 
@@ -113,7 +126,7 @@ unsafe extern "C" fn w_handle_subscribe(msg: *mut raw::sip_msg_t, watcher: *mut 
     guard("handle_subscribe", -1, || {
         // SAFETY: the host's message and a fixed up parameter.
         unsafe {
-            let Some(mut message) = Message::from_raw(msg) else { return -1 };
+            let Some(mut message) = message(msg) else { return -1 };
             text(msg, watcher).map_or(-1, |uri| commands::handle_subscribe_uri(&mut message, uri))
         }
     })
@@ -123,7 +136,7 @@ unsafe extern "C" fn ki_handle_subscribe_uri(msg: *mut raw::sip_msg_t, watcher: 
     guard("handle_subscribe_uri", -1, || {
         // SAFETY: the host's own.
         unsafe {
-            let Some(mut message) = Message::from_raw(msg) else { return -1 };
+            let Some(mut message) = message(msg) else { return -1 };
             commands::handle_subscribe_uri(&mut message, of_str(watcher).unwrap_or_default())
         }
     })
@@ -137,7 +150,7 @@ pub unsafe extern "C" fn handle_subscribe(msg: *mut raw::sip_msg_t, user: Str, d
     guard("handle_subscribe", -1, || {
         // SAFETY: the caller's promise.
         unsafe {
-            let Some(mut message) = Message::from_raw(msg) else { return -1 };
+            let Some(mut message) = message(msg) else { return -1 };
             let watcher = kamailio::uri::UserHost { user: bytes(&user), host: bytes(&domain) };
             commands::handle_subscribe(&mut message, Some(watcher))
         }

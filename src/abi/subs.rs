@@ -1,7 +1,9 @@
 //! `subs_t`, the subscription as packages and other modules see it.
 
+use core::ptr::null_mut;
 use kamailio::raw::{pres_ev_t, subs_t};
-use kamailio::str::{Str, borrow, none};
+use kamailio::str::{Str, borrow, bytes, none};
+use presence_core::dialog::DialogId;
 use presence_core::subscription::{Field, Subscription};
 
 /// A `subs_t` whose texts lie in a [`Subscription`].
@@ -49,4 +51,92 @@ impl<'s> SubsView<'s> {
 /// C code takes a null pointer for "none".
 fn text(bytes: &[u8]) -> Str {
     if bytes.is_empty() { none() } else { borrow(bytes) }
+}
+
+/// The texts of a `subs_t`.
+fn texts(s: &mut subs_t) -> [&mut Str; 17] {
+    [
+        &mut s.pres_uri,
+        &mut s.to_user,
+        &mut s.to_domain,
+        &mut s.from_user,
+        &mut s.from_domain,
+        &mut s.watcher_user,
+        &mut s.watcher_domain,
+        &mut s.event_id,
+        &mut s.to_tag,
+        &mut s.from_tag,
+        &mut s.callid,
+        &mut s.sockinfo_str,
+        &mut s.contact,
+        &mut s.local_contact,
+        &mut s.record_route,
+        &mut s.reason,
+        &mut s.user_agent,
+    ]
+}
+
+/// The bytes that a copy of a `subs_t` takes: the structure, its texts, a terminating 0.
+///
+/// # Safety
+/// The texts of `s` are null or valid.
+pub unsafe fn size_of_copy(s: &subs_t) -> usize {
+    let mut s = *s;
+    // SAFETY: the caller's promise.
+    size_of::<subs_t>() + texts(&mut s).into_iter().map(|text| unsafe { bytes(text) }.len()).sum::<usize>() + 1
+}
+
+/// Copies a `subs_t` with its texts into one block, so that who frees the block frees all of it.
+///
+/// # Safety
+/// The texts of `s` are null or valid; `block` is aligned for pointers, has [`size_of_copy`] bytes and holds none of
+/// the texts.
+pub unsafe fn copy_to(block: *mut u8, s: &subs_t) -> *mut subs_t {
+    let mut copy = *s;
+    // SAFETY: all writes stay within the size that the same texts gave.
+    unsafe {
+        let mut end = block.add(size_of::<subs_t>());
+        for text in texts(&mut copy) {
+            let from = bytes(text);
+            core::ptr::copy_nonoverlapping(from.as_ptr(), end, from.len());
+            // What is null stays null: some callers take an empty text for a value.
+            if !text.s.is_null() {
+                *text = Str { s: end.cast(), len: from.len() as i32 };
+            } else {
+                *text = none();
+            }
+            end = end.add(from.len());
+        }
+        end.write(0);
+        let at = block.cast::<subs_t>();
+        at.write(copy);
+        at
+    }
+}
+
+/// As [`copy_to`], without what belongs to the request or the caller: the rules, marks of the C module, the next one.
+///
+/// # Safety
+/// As [`copy_to`].
+pub unsafe fn copy_state_to(block: *mut u8, s: &subs_t) -> *mut subs_t {
+    let state = subs_t {
+        auth_rules_doc: null_mut(),
+        recv_event: 0,
+        internal_update_flag: 0,
+        updated: 0,
+        updated_winfo: 0,
+        next: null_mut(),
+        ..*s
+    };
+    // SAFETY: the caller's promise.
+    unsafe { copy_to(block, &state) }
+}
+
+/// The dialog of a `subs_t`.
+///
+/// # Safety
+/// Its texts are null or valid, for `'a`.
+pub unsafe fn dialog_of<'a>(s: &subs_t) -> DialogId<'a> {
+    // SAFETY: the caller's promise.
+    unsafe { DialogId { call_id: bytes(&s.callid), to_tag: bytes(&s.to_tag), from_tag: bytes(&s.from_tag) } }
 }

@@ -2,6 +2,9 @@
  * A caller of the C interface of presence, for tests/abi.rs: each function of presence_api_t behind an RPC command or
  * a script function, and at the start what a module may do wrong while it registers packages.
  *
+ * Loaded under a name with "early" in it, it calls everything as soon as it can: while it is loaded, if presence is
+ * there already, and again in its mod_init, which then may come before that of presence.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include <string.h>
@@ -15,13 +18,18 @@
 #include "core/parser/parse_param.h"
 #include "modules/presence/bind_presence.h"
 
+#include "book.h"
+#include "exports.h"
+#include "trial.h"
+
 MODULE_VERSION
 
 /* Null pointers where the C module itself would fall over. */
 static int with_nulls = 0;
 static presence_api_t presence;
 /* What the calls at the start returned, as "name=value" words. */
-static char started[512];
+static char started[2048];
+static int early = 0;
 
 static void note(const char *name, int value)
 {
@@ -82,9 +90,70 @@ static void call_with_nulls(void)
 	note("null_put", presence.update_presentity(NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0));
 	note("null_refresh", presence.pres_refresh_watchers(NULL, NULL, 1));
 	note("null_update", presence.update_watchers_status(NULL, NULL, NULL));
+	note("null_size", presence.new_shtable(0) != NULL);
+	note("null_negative", presence.new_shtable(-5) != NULL);
+	presence.destroy_shtable(NULL, 4);
+	note("null_insert", presence.insert_shtable(NULL, 0, NULL));
+	note("null_find", presence.search_shtable(NULL, bad, bad, bad, 0) != NULL);
+	note("null_delete", presence.delete_shtable(NULL, 0, NULL));
+	note("null_change", presence.update_shtable(NULL, 0, NULL, 0));
+	note("null_copy", presence.mem_copy_subs(NULL, PKG_MEM_TYPE) != NULL);
+	presence.update_db_subs_timer(NULL, NULL, NULL, 4, 0, NULL);
+	note("null_extract", presence.extract_sdialog_info(NULL, NULL, 0, NULL, bad, bad, bad));
 }
 
-static int mod_init(void)
+/* Every function, before presence is ready. */
+static void call_early(void)
+{
+	str uri = text("sip:alice@test.local"), name = text("memo"), user = text("alice"), realm = text("test.local");
+	str etag = text("e.1"), body = text("early"), call = text("call"), contact = text("sip:a@b"), *list = NULL;
+	subs_t subs, *copy;
+	shtable_t table;
+
+	if(presence_load_api(&presence) < 0) {
+		note("nothing", 1);
+		return;
+	}
+	note("contains", presence.contains_event(&name, NULL) != NULL);
+	note("list", presence.get_event_list(&list));
+	if(list) {
+		pkg_free(list->s);
+		pkg_free(list);
+	}
+	note("add", add("early", "text/plain"));
+	name = text("early");
+	note("contains_then", presence.contains_event(&name, NULL) != NULL);
+	note("sphere", presence.get_sphere(&uri) != NULL);
+	note("document", presence.get_presentity(uri, presence.contains_event(&name, NULL), NULL, NULL) != NULL);
+	note("put", presence.update_presentity(&name, &realm, &user, &etag, NULL, &body, 60, 1, 0));
+	note("refresh", presence.pres_refresh_watchers(&uri, &name, 1));
+	note("auth", presence.pres_auth_status(NULL, uri, uri));
+	note("publish", presence.handle_publish(NULL, NULL, NULL));
+	note("subscribe", presence.handle_subscribe0(NULL));
+	book_api = &presence;
+	subs = record(&call, &contact);
+	subs.expires = 60;
+	table = presence.new_shtable(2);
+	note("table", table != NULL);
+	note("insert", presence.insert_shtable(table, 1, &subs));
+	note("found", presence.search_shtable(table, call, subs.to_tag, subs.from_tag, 1) != NULL);
+	note("delete", presence.delete_shtable(table, 1, &subs));
+	presence.destroy_shtable(table, 2);
+	copy = presence.mem_copy_subs(&subs, PKG_MEM_TYPE);
+	note("copy", copy != NULL);
+	if(copy)
+		pkg_free(copy);
+}
+
+int mod_register(char *path, int *dlflags, void *p1, void *p2)
+{
+	early = strstr(path, "early") != NULL;
+	if(early && find_module_by_name("presence"))
+		call_early();
+	return 0;
+}
+
+static int init(void)
 {
 	bind_presence_t bind = (bind_presence_t)find_export("bind_presence", 1, 0);
 
@@ -101,9 +170,20 @@ static int mod_init(void)
 	note("memo", add("memo", "text/plain"));
 	note("memo_again", add("memo", "text/html"));
 	note("line", add("memo;line=1", "text/plain"));
+	note("trial", trial_register(&presence));
 	if(with_nulls)
 		call_with_nulls();
-	return 0;
+	return book_init(&presence);
+}
+
+static int mod_init(void)
+{
+	if(early) {
+		if(started[0] == '\0')
+			call_early();
+		return 0;
+	}
+	return init();
 }
 
 /* Up to four texts of an RPC call; 0 if one is missing. */
@@ -162,6 +242,24 @@ static void rpc_packages(rpc_t *rpc, void *ctx)
 	rpc->rpl_printf(ctx, "%.*s", list->len, list->s);
 	pkg_free(list->s);
 	pkg_free(list);
+}
+
+/* caller.package NAME: the structure of a package as presence keeps it. */
+static void rpc_package(rpc_t *rpc, void *ctx)
+{
+	pres_ev_t *event;
+	str name;
+
+	if(!scan(rpc, ctx, &name, 1))
+		return;
+	event = presence.contains_event(&name, NULL);
+	if(event == NULL) {
+		rpc->rpl_printf(ctx, "none");
+		return;
+	}
+	rpc->rpl_printf(ctx, "expires=%u type=%d keeps=%d auth=%d agg=%d aux=%d peer=%.*s", event->default_expires, event->type,
+			event->etag_not_new, event->req_auth, event->agg_nbody != NULL, event->aux_body_processing != NULL,
+			event->wipeer ? event->wipeer->name.len : 4, event->wipeer ? event->wipeer->name.s : "none");
 }
 
 /* The functions of the table that are not there. */
@@ -281,6 +379,15 @@ static void rpc_table(rpc_t *rpc, void *ctx)
 	pkg_free(copy);
 }
 
+/* What memcheck has to find: a byte behind a block of pkg memory is read, and the block is lost. */
+static void rpc_spoil(rpc_t *rpc, void *ctx)
+{
+	char *volatile block = pkg_malloc(10);
+
+	rpc->rpl_printf(ctx, "%s", block && block[10] == 'x' ? "x" : "done");
+	block = NULL;
+}
+
 static int w_publish(struct sip_msg *msg, char *p1, char *p2)
 {
 	return presence.handle_publish(msg, NULL, NULL);
@@ -328,6 +435,7 @@ static int w_extract(struct sip_msg *msg, char *p1, char *p2)
 }
 
 static cmd_export_t commands[] = {
+	{"caller_churn", w_churn, 0, 0, 0, REQUEST_ROUTE},
 	{"caller_extract", w_extract, 0, 0, 0, REQUEST_ROUTE},
 	{"caller_publish", w_publish, 0, 0, 0, REQUEST_ROUTE},
 	{"caller_subscribe", w_subscribe0, 0, 0, 0, REQUEST_ROUTE},
@@ -348,11 +456,23 @@ static rpc_export_t rpcs[] = {
 	{"caller.auth", rpc_auth, doc, 0},
 	{"caller.refresh", rpc_refresh, doc, 0},
 	{"caller.table", rpc_table, doc, 0},
+	{"caller.package", rpc_package, doc, 0},
+	{"caller.enter", rpc_enter, doc, 0},
+	{"caller.change", rpc_change, doc, 0},
+	{"caller.leave", rpc_leave, doc, 0},
+	{"caller.walk", rpc_walk, doc, RET_ARRAY},
+	{"caller.flush", rpc_flush, doc, 0},
+	{"caller.behave", rpc_behave, doc, 0},
+	{"caller.trial", rpc_trial, doc, 0},
+	{"caller.spoil", rpc_spoil, doc, 0},
+	{"caller.exports", rpc_exports, doc, RET_ARRAY},
 	{0, 0, 0, 0}
 };
 
 static param_export_t params[] = {
 	{"with_nulls", PARAM_INT, &with_nulls},
+	{"db_url", PARAM_STR, &book_url},
+	{"table", PARAM_STR, &book_table},
 	{0, 0, 0}
 };
 

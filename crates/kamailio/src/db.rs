@@ -3,6 +3,10 @@
 //! Values of a request travel as bound values or through the driver's own escaping, never in the text of a statement:
 //! [`Connection::command`] takes constant text only.
 
+mod lent;
+
+pub use lent::Lent;
+
 use crate::str::{Str, borrow, bytes, none};
 use core::ffi::{CStr, c_char, c_int};
 use core::marker::PhantomData;
@@ -260,45 +264,26 @@ impl Connection {
         unsafe { raw::db_check_table_version(&raw mut functions, self.handle.as_ptr(), &raw mut name, version) >= 0 }
     }
 
+    fn lent(&mut self) -> Lent<'_> {
+        Lent { functions: &self.driver.functions, handle: self.handle }
+    }
+
     /// Inserts one row.
     pub fn insert(&mut self, table: &'static [u8], row: &[Assign<'_>]) -> Result<(), Failed> {
         self.use_table(table)?;
-        let mut bound = Bound::assigns(row);
-        let keys = bound.keys();
-        let insert = self.functions().insert.ok_or(Failed)?;
-        // SAFETY: arrays of `count` entries that live through the call.
-        check(unsafe { insert(self.handle.as_ptr(), keys.as_ptr(), bound.values.as_ptr(), bound.count()) })
+        self.lent().insert(row)
     }
 
     /// Updates the rows that meet all conditions.
     pub fn update(&mut self, table: &'static [u8], of: &[Condition<'_>], set: &[Assign<'_>]) -> Result<(), Failed> {
         self.use_table(table)?;
-        let (mut of, mut set) = (Bound::conditions(of), Bound::assigns(set));
-        let (of_keys, set_keys) = (of.keys(), set.keys());
-        let update = self.functions().update.ok_or(Failed)?;
-        // SAFETY: as in `insert`.
-        check(unsafe {
-            update(
-                self.handle.as_ptr(),
-                of_keys.as_ptr(),
-                of.ops.as_ptr(),
-                of.values.as_ptr(),
-                set_keys.as_ptr(),
-                set.values.as_ptr(),
-                of.count(),
-                set.count(),
-            )
-        })
+        self.lent().update(of, set)
     }
 
     /// Deletes the rows that meet all conditions; with none, all rows.
     pub fn delete(&mut self, table: &'static [u8], of: &[Condition<'_>]) -> Result<(), Failed> {
         self.use_table(table)?;
-        let mut of = Bound::conditions(of);
-        let keys = of.keys();
-        let delete = self.functions().delete.ok_or(Failed)?;
-        // SAFETY: as in `insert`.
-        check(unsafe { delete(self.handle.as_ptr(), keys.as_ptr(), of.ops.as_ptr(), of.values.as_ptr(), of.count()) })
+        self.lent().delete(of)
     }
 
     /// Replaces the row that has these values in the first `unique` columns, or inserts it. Only where the driver

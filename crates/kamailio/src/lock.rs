@@ -6,6 +6,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use kamailio_shim as raw;
 
+/// For the locks of structures that C code shares.
+pub use lock_api::RawMutex;
+
 /// `gen_lock_t`. Lives in shared memory, at the same address in every process.
 #[repr(transparent)]
 pub struct GenLock(UnsafeCell<raw::gen_lock_t>);
@@ -20,6 +23,27 @@ impl core::fmt::Debug for GenLock {
 unsafe impl Send for GenLock {}
 // SAFETY: as above.
 unsafe impl Sync for GenLock {}
+
+impl GenLock {
+    /// Makes the lock of a structure that C code shares.
+    ///
+    /// # Safety
+    /// `lock` is a place in shared memory that nobody else uses yet.
+    pub unsafe fn init(lock: *mut raw::gen_lock_t) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { raw::ksr_lock_init(lock) != 0 }
+    }
+
+    /// The lock of a structure that C code shares.
+    ///
+    /// # Safety
+    /// `lock` was initialised and lives as long as `'a`.
+    #[must_use]
+    pub unsafe fn of<'a>(lock: *mut raw::gen_lock_t) -> &'a Self {
+        // SAFETY: the same layout (transparent); the rest is the caller's promise.
+        unsafe { &*lock.cast() }
+    }
+}
 
 /// A value in shared memory behind the host's lock.
 pub type Mutex<T> = lock_api::Mutex<GenLock, T>;

@@ -3,6 +3,7 @@
 
 use crate::str::{Str, none};
 use core::ffi::{c_char, c_void};
+use core::ptr::NonNull;
 use kamailio_shim as raw;
 
 /// A copy of `bytes` in pkg memory, with a terminating 0 behind it (not counted); none when the pool is exhausted.
@@ -21,17 +22,30 @@ pub fn copy(bytes: &[u8]) -> Option<Str> {
     }
 }
 
-/// A `str` structure itself in pkg memory, over `content` (which the receiver frees apart).
+/// A block of pkg memory; none when the pool is exhausted.
 #[must_use]
-pub fn boxed(content: Str) -> Option<*mut Str> {
-    // SAFETY: plain allocation; checked for null; pkg memory is aligned for pointers.
-    unsafe {
-        let p = raw::ksr_pkg_malloc(size_of::<Str>()).cast::<Str>();
-        if p.is_null() {
-            return None;
+pub fn block(size: usize) -> Option<NonNull<u8>> {
+    // SAFETY: plain allocation.
+    NonNull::new(unsafe { raw::ksr_pkg_malloc(size) }.cast::<u8>())
+}
+
+/// A copy of `bytes` with its `str` structure, both in pkg memory ([`free_boxed`] frees them); none when the pool is
+/// exhausted.
+#[must_use]
+pub fn boxed_copy(bytes: &[u8]) -> Option<*mut Str> {
+    let text = copy(bytes)?;
+    match block(size_of::<Str>()) {
+        Some(block) => {
+            let structure = block.as_ptr().cast::<Str>();
+            // SAFETY: of this size; pkg memory is aligned for pointers.
+            unsafe { structure.write(text) };
+            Some(structure)
         }
-        p.write(content);
-        Some(p)
+        None => {
+            // SAFETY: allocated above, given to nobody.
+            unsafe { free(text.s) };
+            None
+        }
     }
 }
 

@@ -108,6 +108,24 @@ fn from_host(layout: Layout) -> Option<NonNull<u8>> {
     }
 }
 
+/// A block straight from the host, for C code that frees it; none when shared memory is exhausted.
+#[must_use]
+pub fn block(size: usize) -> Option<NonNull<u8>> {
+    from_host(Layout::from_size_align(size, 8).ok()?)
+}
+
+/// Gives back what came from the host's shared memory. Null is nothing.
+///
+/// # Safety
+/// `p` is null or a block of the host's shared memory that is not used afterwards.
+pub unsafe fn free<T>(p: *mut T) {
+    debug_assert_eq!(crate::lock::held(), 0, "nothing is freed under a lock");
+    if !p.is_null() {
+        // SAFETY: the caller's promise.
+        unsafe { raw::ksr_shm_free(p.cast()) };
+    }
+}
+
 fn touched(block: NonNull<u8>, size: usize) -> Option<NonNull<u8>> {
     if size >= PAGE {
         for at in (0..size).step_by(PAGE) {

@@ -16,6 +16,13 @@ unsafe impl Send for Api {}
 // SAFETY: as above.
 unsafe impl Sync for Api {}
 
+/// Whether the sl module is loaded.
+#[must_use]
+pub fn is_loaded() -> bool {
+    // SAFETY: only asked whether it is there.
+    unsafe { crate::module::find::<raw::cmd_function>(c"bind_sl", 0) }.is_some()
+}
+
 /// Binds to the sl module; once, in `mod_init`.
 #[must_use]
 pub fn bind() -> bool {

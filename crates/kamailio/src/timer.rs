@@ -55,8 +55,7 @@ pub fn announce_processes(count: i32) -> bool {
 pub fn fork_every(name: &str, interval: Duration, job: Job) -> bool {
     let Ok(name) = CString::new(name) else { return false };
     let microseconds = c_int::try_from(interval.as_micros()).unwrap_or(c_int::MAX).max(1);
-    // The host keeps the name for the life of the process.
-    let name = name.into_raw();
-    // SAFETY: as in `register`.
-    unsafe { raw::fork_basic_utimer(raw::PROC_TIMER, name, 1, Some(run), job as *mut c_void, microseconds) >= 0 }
+    let text = name.as_ptr().cast_mut();
+    // SAFETY: as in `register`; the host copies the name, and the new process stays in this call.
+    unsafe { raw::fork_basic_utimer(raw::PROC_TIMER, text, 1, Some(run), job as *mut c_void, microseconds) >= 0 }
 }

@@ -1,5 +1,6 @@
 //! What the operator configured, checked and in the core's own types.
 
+use crate::refusal::Refusal;
 use crate::time::Seconds;
 use crate::uri::UriMatch;
 
@@ -95,6 +96,20 @@ pub struct Config {
     pub notify_hold: u64,
     /// How many milliseconds a NOTIFY may be kept back that nothing stands in the way of (`waitn_time`).
     pub keep_back: u64,
+}
+
+impl Config {
+    /// Expires of a subscription within the bounds; 0 stays 0. `most` stands in the place of `max_expires`.
+    pub fn agreed_expires(&self, asked: Seconds, most: Seconds) -> Result<Seconds, Refusal> {
+        let asked = asked.min(most);
+        if asked == Seconds(0) || asked >= self.min_expires {
+            return Ok(asked);
+        }
+        match self.below_minimum {
+            BelowMinimum::Refuse => Err(Refusal::IntervalTooBrief(self.min_expires)),
+            BelowMinimum::Raise => Ok(self.min_expires),
+        }
+    }
 }
 
 impl Default for Config {

@@ -1,6 +1,5 @@
 //! SUBSCRIBE (RFC 6665 4.2.1).
 
-use crate::config::BelowMinimum;
 use crate::dialog::DialogId;
 use crate::host::{Host, Publications, Rejected, Renewal, Request, Resource, Subscriptions};
 use crate::package::{Family, Kind, Package};
@@ -68,25 +67,14 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     pub fn subscribe(&mut self, request: &Subscribe<'_>) -> Outcome {
         let packages = self.host.packages();
         let (package, event) = find_package(&packages, request.event)?;
-        let expires = self.agreed_expires(package, request.expires)?;
+        let config = self.host.config();
+        let asked = request.expires.unwrap_or(Seconds(package.default_expires));
+        let expires = config.agreed_expires(asked, config.max_expires)?;
         let params = own_params(package, &event.params);
         if request.in_dialog {
             self.subscribe_in_dialog(request, package, &params, expires)
         } else {
             self.subscribe_anew(request, package, &params, expires)
-        }
-    }
-
-    /// Expires within the configured bounds; 0 stays 0.
-    fn agreed_expires(&self, package: &Package, asked: Option<Seconds>) -> Result<Seconds, Refusal> {
-        let config = self.host.config();
-        let asked = asked.unwrap_or(Seconds(package.default_expires)).min(config.max_expires);
-        if asked == Seconds(0) || asked >= config.min_expires {
-            return Ok(asked);
-        }
-        match config.below_minimum {
-            BelowMinimum::Refuse => Err(Refusal::IntervalTooBrief(config.min_expires)),
-            BelowMinimum::Raise => Ok(config.min_expires),
         }
     }
 

@@ -101,6 +101,7 @@ pub struct Builder {
     listeners: Vec<String>,
     detached: bool,
     syslog: Option<PathBuf>,
+    under: String,
 }
 
 impl Default for Builder {
@@ -127,6 +128,7 @@ impl Default for Builder {
             listeners: Vec::new(),
             detached: false,
             syslog: None,
+            under: String::new(),
         }
     }
 }
@@ -288,6 +290,13 @@ impl Builder {
     #[must_use]
     pub fn syslog(mut self, library: &Path) -> Self {
         self.syslog = Some(library.into());
+        self
+    }
+
+    /// Run by another program: its name and arguments, separated by spaces.
+    #[must_use]
+    pub fn under(mut self, program: &str) -> Self {
+        self.under = program.into();
         self
     }
 
@@ -480,7 +489,7 @@ impl Kamailio {
         let log = fs::OpenOptions::new().create(true).append(true).open(&path);
         let log = log.and_then(|log| Ok((log.try_clone()?, log)));
         let (out, err) = log.map_err(|e| format!("{} cannot be written: {e}", path.display()))?;
-        let mut command = self.command(&binary);
+        let mut command = self.command(&format!("{} {binary}", self.builder.under));
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         self.child = Some(command.spawn().map_err(|e| format!("{binary} cannot be run: {e}"))?);
         self.wait_until_it_answers()

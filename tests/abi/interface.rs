@@ -1,32 +1,7 @@
-//! The C interface (`bind_presence`, `presence_api_t`) from a compiled C caller, `tests/abi/caller.c`. The same tests
-//! run against Kamailio's own module with `PRESENCE_SO=stock`.
+//! Each function of `presence_api_t`.
 
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use testkit::{Builder, Database, Kamailio, Module, Phone};
-
-/// The caller, built once.
-fn caller() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let source = testkit::root().join("tests/abi/caller.c");
-        testkit::cmodule::build(&source, Path::new(env!("CARGO_TARGET_TMPDIR")))
-    })
-}
-
-fn builder() -> Builder {
-    Kamailio::builder().extra(&format!("loadmodule \"{}\"", caller().display()))
-}
-
-/// The answer of a command, without the spaces around it.
-fn ask(server: &Kamailio, arguments: &[&str]) -> String {
-    server.rpc(arguments).trim().to_owned()
-}
-
-/// What the calls at the start returned: "name=value" words.
-fn started(server: &Kamailio) -> Vec<String> {
-    ask(server, &["caller.started"]).split_whitespace().map(str::to_owned).collect()
-}
+use crate::{ask, builder, started};
+use testkit::{Database, Kamailio, Module, Phone};
 
 /// Puts a document without SIP (`update_presentity`); what it returned.
 fn put(server: &Kamailio, user: &str, etag: &str, body: &str, expires: i32, new: bool) -> i32 {
@@ -175,12 +150,28 @@ fn null_pointers_are_errors() {
     }
     let mut server = builder().extra("modparam(\"caller\", \"with_nulls\", 1)").start();
     let started = started(&server);
-    let errors = ["event", "list", "publish", "subscribe", "subscribe_as", "put", "refresh", "update"];
-    let nothing = ["contains", "text", "search", "sphere", "document"];
+    let errors = [
+        "event",
+        "list",
+        "publish",
+        "subscribe",
+        "subscribe_as",
+        "put",
+        "refresh",
+        "update",
+        "insert",
+        "delete",
+        "change",
+        "extract",
+    ];
+    let nothing = ["contains", "text", "search", "sphere", "document", "size", "negative", "find", "copy"];
     for (names, value) in [(&errors[..], -1), (&nothing[..], 0)] {
         for name in names {
             assert!(started.contains(&format!("null_{name}={value}")), "{name}: {started:?}");
         }
+    }
+    for name in ["insert_shtable", "delete_shtable", "update_shtable", "update_db_subs_timer", "extract_sdialog_info"] {
+        assert_eq!(server.log_lines(&format!("{name}: no")).len(), 1, "{name}: {}", server.log());
     }
     assert!(server.is_running());
 }
@@ -206,14 +197,12 @@ fn the_interface_leaks_no_private_memory() {
 }
 
 #[test]
-#[ignore = "the module does not offer the table functions (mem_copy_subs, *_shtable) yet"]
 fn a_module_keeps_subscriptions_in_tables_of_its_own() {
     let server = builder().start();
     assert_eq!(ask(&server, &["caller.table"]), "put=0 changed=0 cseq=8 contact=1 gone=0 left=0");
 }
 
 #[test]
-#[ignore = "the module does not offer extract_sdialog_info yet"]
 fn a_module_reads_a_subscribe_by_itself() {
     let routes = r#"
 request_route {
@@ -233,7 +222,6 @@ request_route {
 }
 
 #[test]
-#[ignore = "the module does not offer the table functions and extract_sdialog_info yet"]
 fn no_function_of_the_table_is_missing() {
     let server = builder().start();
     assert_eq!(ask(&server, &["caller.missing"]), "0 of 23");
