@@ -41,3 +41,11 @@ pub const fn literal(text: &'static str) -> Str {
 pub fn show(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
+
+/// The host's hash of two texts, whatever their case.
+#[must_use]
+pub fn hash_whatever_case(a: &[u8], b: &[u8]) -> u32 {
+    let (a, b) = (borrow(a), borrow(b));
+    // SAFETY: reads both texts.
+    unsafe { raw::ksr_hash_case(&raw const a, &raw const b) }
+}

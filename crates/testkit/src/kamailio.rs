@@ -92,6 +92,7 @@ pub struct Builder {
     modules: PathBuf,
     port: Option<u16>,
     detached: bool,
+    jsonrpc: bool,
 }
 
 impl Default for Builder {
@@ -115,6 +116,7 @@ impl Default for Builder {
             modules: modules(),
             port: None,
             detached: false,
+            jsonrpc: false,
         }
     }
 }
@@ -256,6 +258,13 @@ impl Builder {
         self
     }
 
+    /// With Kamailio's JSON-RPC interface ([`crate::jsonrpc`]).
+    #[must_use]
+    pub fn jsonrpc(mut self) -> Self {
+        self.jsonrpc = true;
+        self
+    }
+
     /// The presence.so that will be loaded.
     #[must_use]
     pub fn module_path(&self) -> PathBuf {
@@ -302,6 +311,9 @@ impl Builder {
             let _ = writeln!(text, "loadmodule \"{package}.so\"");
         }
         let _ = writeln!(text, "modparam(\"ctl\", \"binrpc\", \"unix:{}\")", dir.join("ctl.sock").display());
+        if self.jsonrpc {
+            text.push_str(&crate::jsonrpc::config(dir));
+        }
         if !url.is_empty() {
             let _ = writeln!(text, "modparam(\"presence\", \"db_url\", {url})");
             if self.packages.contains(&"presence_xml") {

@@ -4,6 +4,7 @@
 //! build of this project. `KAMAILIO_BIN` and `KAMAILIO_MODULES` pick another Kamailio.
 
 pub mod cmodule;
+pub mod jsonrpc;
 pub mod kamailio;
 pub mod phone;
 pub mod sip;
