@@ -9,7 +9,6 @@ void *ksr_shm_malloc(size_t size) { return shm_malloc(size); }
 void ksr_shm_free(void *p) { shm_free(p); }
 void *ksr_pkg_malloc(size_t size) { return pkg_malloc(size); }
 void ksr_pkg_free(void *p) { pkg_free(p); }
-unsigned long ksr_pkg_available(void) { return pkg_available(); }
 static int is_qm(const char *name) { return name && strcmp(name, "q_malloc") == 0; }
 int ksr_pkg_is_qm(void) { return is_qm(_pkg_root.mname); }
 int ksr_shm_is_qm(void) { return is_qm(_shm_root.mname); }

@@ -10,7 +10,6 @@ void *ksr_shm_malloc(size_t size);
 void ksr_shm_free(void *p);
 void *ksr_pkg_malloc(size_t size);
 void ksr_pkg_free(void *p);
-unsigned long ksr_pkg_available(void);
 
 /* whether the allocator is q_malloc */
 int ksr_pkg_is_qm(void);

@@ -7,7 +7,7 @@ use crate::params::settings;
 use crate::store;
 use kamailio::log;
 use kamailio::msg::Message;
-use kamailio::str::show;
+use kamailio::str::{show, show_start};
 use kamailio::uri::UserHost;
 use presence_core::host::{Publications, Resource, Subscriptions};
 use presence_core::publish::Incoming;
@@ -86,7 +86,7 @@ pub fn auth_status(watcher: &[u8], presentity: &[u8]) -> i32 {
 fn resource<'a>(function: &str, presentity: &'a [u8], event: &[u8]) -> Option<Resource<'a>> {
     let package = packages::by_name(event);
     if package.is_none() {
-        log!(Error, "{function}: there is no package \"{}\"", show(event));
+        log!(Error, "{function}: there is no package \"{}\"", show_start(event));
     }
     package.map(|package| Resource { uri: presentity, package })
 }

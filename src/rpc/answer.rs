@@ -1,25 +1,22 @@
-//! A list as an answer. The host keeps all of it until it is sent, so it has a limit.
+//! A list as an answer. The host keeps all of it until it is sent (on the C heap, not in its pools), so it has a limit.
 
-use super::Fault;
+use super::Outcome;
 use core::ffi::CStr;
-use kamailio::pkg;
 use kamailio::rpc::{Call, Struct};
+use presence_core::refusal::Fault as StorageFault;
+use presence_core::store::listing::{Page, Place};
 
-/// Private memory that a list leaves to the process: what it reads next has to fit, too. Some RPC interfaces keep
-/// the answer there (`ctl`: 8 KB for each entry, `binrpc_struct_max_body_size`).
-const LEFT: usize = 512 << 10;
-/// Bytes of the largest answer, as an interface keeps it that has memory without end (`jsonrpcs`).
-const LARGEST: usize = 128 << 20;
-/// Bytes that such an interface takes for a member besides the text itself.
-const MEMBER: usize = 128;
+/// Bytes of the largest answer, as `jsonrpcs` keeps it; `ctl` has a limit of its own, of some 16,000 entries.
+const LARGEST: usize = 64 << 20;
+/// Bytes that it takes for a member besides the text itself.
+const MEMBER: usize = 96;
 
 const TOO_LARGE: &str = "The list does not fit into one answer: ask for a part of it (limit=number after=place)";
 
 /// A list that is being answered.
 pub struct List<'c> {
     call: &'c Call,
-    limit: Option<u32>,
-    count: u32,
+    left: Option<u32>,
     bytes: usize,
 }
 
@@ -31,19 +28,30 @@ pub struct Entry<'c> {
 }
 
 impl<'c> List<'c> {
-    /// A list of so many entries at most.
-    pub fn new(call: &'c Call, limit: Option<u32>) -> Self {
-        Self { call, limit, count: 0, bytes: 0 }
+    /// Answers with all that `page` gives from a place on, or with `limit` entries of it.
+    pub fn answer<T>(
+        call: &'c Call,
+        (after, limit): (Place, Option<u32>),
+        page: impl Fn(Place) -> Result<Page<T>, StorageFault>,
+        fill: impl Fn(&mut Entry<'_>, &T),
+    ) -> Outcome {
+        let mut list = Self { call, left: limit, bytes: 0 };
+        let mut next = Some(after);
+        while let Some(after) = next.filter(|_| list.left != Some(0)) {
+            let page = page(after).map_err(|_| "The database does not answer")?;
+            for record in &page.entries {
+                if list.left == Some(0) {
+                    break;
+                }
+                list.add(|entry| fill(entry, record))?;
+            }
+            next = page.next;
+        }
+        Ok(())
     }
 
-    /// Whether it has as many entries as were asked for.
-    pub fn is_full(&self) -> bool {
-        self.limit.is_some_and(|limit| self.count >= limit)
-    }
-
-    /// Adds an entry.
-    pub fn add(&mut self, fill: impl FnOnce(&mut Entry<'_>)) -> Result<(), Fault> {
-        if pkg::available() < LEFT || self.bytes > LARGEST {
+    fn add(&mut self, fill: impl FnOnce(&mut Entry<'_>)) -> Outcome {
+        if self.bytes > LARGEST {
             return Err(TOO_LARGE.into());
         }
         let members = self.call.add_struct().ok_or("Internal error creating response")?;
@@ -53,7 +61,7 @@ impl<'c> List<'c> {
             return Err("Internal error adding attributes".into());
         }
         self.bytes += entry.bytes;
-        self.count += 1;
+        self.left = self.left.map(|left| left - 1);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use super::Fault;
 use crate::abi::packages;
 use kamailio::rpc::Call;
-use kamailio::str::show;
+use kamailio::str::show_start;
 use presence_core::package::PackageId;
 use presence_core::store::listing::Place;
 use presence_core::uri::split_sip_uri;
@@ -56,9 +56,13 @@ impl Filters {
             let name = parts.next().unwrap_or_default();
             let known = NAMES.iter().find(|(text, _)| *text == name).map(|(_, name)| *name);
             let (Some(known), Some(value)) = (known.filter(|known| knows.contains(known)), parts.next()) else {
-                return Err(format!("Unknown filter: {}", shortened(&argument)).into());
+                return Err(format!("Unknown filter: {}", show_start(&argument)).into());
             };
-            filters.set(known, value).ok_or_else(|| format!("Bad value of a filter: {}", shortened(&argument)))?;
+            filters.set(known, value).ok_or_else(|| format!("Bad value of a filter: {}", show_start(&argument)))?;
+        }
+        // What is no word may still be something: an interface takes anything for a number.
+        if call.number().is_some() {
+            return Err("Unknown filter".into());
         }
         Ok(filters)
     }
@@ -80,9 +84,4 @@ impl Filters {
 
 fn number(value: &[u8]) -> Option<u32> {
     core::str::from_utf8(value).ok()?.parse::<i32>().ok()?.try_into().ok()
-}
-
-/// As much of a text as a fault may repeat.
-fn shortened(text: &[u8]) -> String {
-    show(&text[..text.len().min(64)]).into_owned()
 }

@@ -40,19 +40,12 @@ fn answer(call: &Call, detail: Detail, whose: &WantedPublications<'_>, filter: O
     check_not_library()?;
     let wanted = WantedPublications { package: filters.package, ..*whose };
     let registry = packages::all();
-    let mut list = List::new(call, filters.limit);
-    let mut next = Some(filters.after);
-    while let Some(after) = next {
-        let page = listing::publications(after, &wanted, detail == Detail::Full).map_err(|_| listing::UNREADABLE)?;
-        for listed in &page.entries {
-            if list.is_full() {
-                return Ok(());
-            }
-            list.add(|entry| fill(entry, listed, detail, &registry))?;
-        }
-        next = page.next;
-    }
-    Ok(())
+    List::answer(
+        call,
+        (filters.after, filters.limit),
+        |after| listing::publications(after, &wanted, detail == Detail::Full),
+        |entry, listed| fill(entry, listed, detail, &registry),
+    )
 }
 
 fn fill(entry: &mut Entry<'_>, listed: &ListedPublication, detail: Detail, registry: &[Package]) {

@@ -35,19 +35,12 @@ pub fn list(call: &Call) -> Outcome {
         call_id: filters.call_id.as_deref(),
     };
     let (registry, now) = (packages::all(), crate::host::now().unix);
-    let mut list = List::new(call, filters.limit);
-    let mut next = Some(filters.after);
-    while let Some(after) = next {
-        let page = listing::subscriptions(after, &wanted).map_err(|_| listing::UNREADABLE)?;
-        for listed in &page.entries {
-            if list.is_full() {
-                return Ok(());
-            }
-            list.add(|entry| fill(entry, listed, detail, &registry, now))?;
-        }
-        next = page.next;
-    }
-    Ok(())
+    List::answer(
+        call,
+        (filters.after, filters.limit),
+        |after| listing::subscriptions(after, &wanted),
+        |entry, listed| fill(entry, listed, detail, &registry, now),
+    )
 }
 
 fn is_all(text: &[u8]) -> bool {

@@ -17,9 +17,6 @@ use presence_core::store::listing::{
 use presence_core::subscription::Subscription;
 use presence_core::uri::sip_uri;
 
-/// What an operator is told when a page cannot be read.
-pub const UNREADABLE: &str = "The database does not answer";
-
 /// Rows of `active_watchers` that are read at a time, about 3 KB each.
 const ROWS: usize = 50;
 

@@ -35,13 +35,6 @@ pub fn boxed(content: Str) -> Option<*mut Str> {
     }
 }
 
-/// Bytes of this process's private memory that are free, in however many pieces.
-#[must_use]
-pub fn available() -> usize {
-    // SAFETY: reads the allocator's own figures.
-    usize::try_from(unsafe { raw::ksr_pkg_available() }).unwrap_or(usize::MAX)
-}
-
 /// Frees what the host or another module allocated in pkg memory. Null is nothing.
 ///
 /// # Safety

@@ -3,7 +3,9 @@
 
 use crate::Kamailio;
 use serde_json::{Value, json};
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
@@ -12,6 +14,9 @@ use std::time::Duration;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// O_NONBLOCK on Linux.
+const NONBLOCK: i32 = 0o4000;
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
@@ -43,33 +48,36 @@ fn answer(text: &str) -> Answer {
 
 impl Kamailio {
     /// Calls a command over the FIFO. Requests of up to 8 KB, answers of any size.
-    #[must_use]
     pub fn json(&self, method: &str, params: &Value) -> Answer {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("reply-{number}");
         let path = self.dir.join(&name);
         let made = Command::new("mkfifo").arg(&path).status().expect("runs mkfifo");
         assert!(made.success(), "mkfifo {}", path.display());
-        // Opened before the request is sent: the server does not wait for a reader.
-        let reader = std::thread::spawn({
-            let path = path.clone();
-            move || fs::read_to_string(path)
-        });
+        // Opened before the request is sent, and without waiting for the server: it does not wait for a reader.
+        let mut reply = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(&path).expect("opens the reply");
         let request = json!({
             "jsonrpc": "2.0", "method": method, "params": params, "reply_name": name, "id": number
         });
         // The whole request in one write: it is read as one.
         fs::write(self.dir.join("json.fifo"), request.to_string()).expect("the FIFO takes a request");
-        let text = crate::wait_for("an answer over the FIFO", PATIENCE.as_secs_f64(), || {
-            reader.is_finished().then_some(())
+        let mut text = Vec::new();
+        crate::wait_for("an answer over the FIFO", PATIENCE.as_secs_f64(), || {
+            loop {
+                let mut part = [0; 1 << 16];
+                match reply.read(&mut part) {
+                    // Nobody has opened the other end yet, or the answer is whole.
+                    Ok(0) => return (!text.is_empty()).then_some(()),
+                    Ok(len) => text.extend_from_slice(&part[..len]),
+                    Err(_) => return None,
+                }
+            }
         });
-        let () = text;
         let _ = fs::remove_file(&path);
-        answer(&reader.join().expect("reads").expect("reads the reply"))
+        answer(&String::from_utf8_lossy(&text))
     }
 
     /// Calls a command over the datagram socket. Requests and answers of up to 64 KB.
-    #[must_use]
     pub fn json_datagram(&self, method: &str, params: &Value) -> Answer {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let own = self.dir.join(format!("client-{number}.sock"));

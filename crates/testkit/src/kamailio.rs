@@ -544,10 +544,10 @@ impl Kamailio {
         line.trim().parse().unwrap_or_else(|_| panic!("no number in {answer}"))
     }
 
-    /// A number of `presence.status`; only this project's module has it.
+    /// A number of `presence.status`, which also looks through every list; only this project's module has it.
     #[must_use]
     pub fn status(&self, name: &str) -> i64 {
-        let answer = self.rpc(&["presence.status"]);
+        let answer = self.rpc(&["presence.status", "check"]);
         let value = answer.lines().find_map(|l| l.trim().strip_prefix(name)?.strip_prefix(": "));
         value.and_then(|v| v.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {answer}"))
     }

@@ -6,6 +6,7 @@
 pub mod cmodule;
 pub mod jsonrpc;
 pub mod kamailio;
+pub mod listing;
 pub mod phone;
 pub mod sip;
 pub mod sqlite;

@@ -278,3 +278,14 @@ pub fn unpack(mut block: &[u8]) -> [&[u8]; 3] {
     }
     texts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use allocator_api2::alloc::Global;
+
+    #[test]
+    fn a_subscription_takes_two_cache_lines() {
+        assert_eq!(size_of::<Slot<Global>>(), 128);
+    }
+}
