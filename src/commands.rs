@@ -7,8 +7,7 @@ use crate::params::settings;
 use crate::store;
 use kamailio::log;
 use kamailio::msg::Message;
-use kamailio::rpc::Call;
-use kamailio::str::show;
+use kamailio::str::{show, show_start};
 use kamailio::uri::UserHost;
 use presence_core::host::{Publications, Resource, Subscriptions};
 use presence_core::publish::Incoming;
@@ -87,33 +86,32 @@ pub fn auth_status(watcher: &[u8], presentity: &[u8]) -> i32 {
     crate::auth::status_of(watcher, presentity)
 }
 
+/// What a function is about; none, with a sentence in the log, if there is no such package.
+fn resource<'a>(function: &str, presentity: &'a [u8], event: &[u8]) -> Option<Resource<'a>> {
+    let package = packages::by_name(event);
+    if package.is_none() {
+        log!(Error, "{function}: there is no package \"{}\"", show_start(event));
+    }
+    package.map(|package| Resource { uri: presentity, package })
+}
+
 /// `pres_has_subscribers(presentity_uri, event)`.
 pub fn has_subscribers(presentity: &[u8], event: &[u8]) -> i32 {
-    let Some(package) = packages::by_name(event) else {
-        log!(Error, "pres_has_subscribers: there is no package \"{}\"", show(event));
-        return -1;
-    };
-    let watchers = store::with(|subscriptions, _| subscriptions.watchers(Resource { uri: presentity, package }));
+    let Some(resource) = resource("pres_has_subscribers", presentity, event) else { return -1 };
+    let watchers = store::with(|subscriptions, _| subscriptions.watchers(resource));
     if watchers.is_some_and(|w| w.is_ok_and(|w| !w.is_empty())) { 1 } else { -1 }
 }
 
 /// `pres_update_watchers(presentity_uri, event)`: the rules changed.
 pub fn update_watchers(presentity: &[u8], event: &[u8]) -> i32 {
-    let Some(package) = packages::by_name(event) else {
-        log!(Error, "pres_update_watchers: there is no package \"{}\"", show(event));
-        return -1;
-    };
-    if crate::auth::update(Resource { uri: presentity, package }, None).is_ok() { 1 } else { -1 }
+    let Some(resource) = resource("pres_update_watchers", presentity, event) else { return -1 };
+    if crate::auth::update(resource, None).is_ok() { 1 } else { -1 }
 }
 
 /// `pres_refresh_watchers(presentity_uri, event, type[, file_uri, file_name])`: 0 the rules changed, 1 the state in
 /// the table, 2 the hard state in a file.
 pub fn refresh_watchers(presentity: &[u8], event: &[u8], kind: i32, file: Option<(&[u8], &[u8])>) -> i32 {
-    let Some(package) = packages::by_name(event) else {
-        log!(Error, "pres_refresh_watchers: there is no package \"{}\"", show(event));
-        return -1;
-    };
-    let resource = Resource { uri: presentity, package };
+    let Some(resource) = resource("pres_refresh_watchers", presentity, event) else { return -1 };
     let done = match (kind, file) {
         (0, _) => crate::auth::update(resource, None).is_ok(),
         (2, Some((uri, name))) => put_hard_state(resource, uri, name),
@@ -123,7 +121,11 @@ pub fn refresh_watchers(presentity: &[u8], event: &[u8], kind: i32, file: Option
     if !done {
         return -1;
     }
-    if kind != 0 && with_server(None, |server| server.refresh(presentity, package)).0.is_none() { -1 } else { 1 }
+    if kind != 0 && with_server(None, |server| server.refresh(presentity, resource.package)).0.is_none() {
+        -1
+    } else {
+        1
+    }
 }
 
 /// Takes the hard state of a presentity from its package, or takes it away.
@@ -147,43 +149,6 @@ fn put_hard_state(resource: Resource<'_>, file_uri: &[u8], file_name: &[u8]) -> 
         return false;
     }
     with_server(None, |server| server.put(&incoming)).0.is_some_and(|outcome| outcome.is_ok())
-}
-
-/// `presence.refreshWatchers uri event type [file_uri file_name]`.
-pub fn rpc_refresh(call: &Call) {
-    let (Some(uri), Some(event), Some(kind)) = (call.text(), call.text(), call.number()) else {
-        return call.fault(500, "Not enough parameters");
-    };
-    if uri.is_empty() {
-        return call.fault(500, "Empty presentity URI");
-    }
-    if event.is_empty() {
-        return call.fault(500, "Empty event parameter");
-    }
-    let file = if kind == 2 { call.text().zip(call.text()) } else { None };
-    if kind == 2 && file.as_ref().is_none_or(|(uri, name)| uri.is_empty() || name.is_empty()) {
-        return call.fault(500, "No file uri or name parameters");
-    }
-    let file = file.as_ref().map(|(uri, name)| (uri.as_slice(), name.as_slice()));
-    if refresh_watchers(&uri, &event, kind, file) != 1 {
-        call.fault(500, "Execution failed");
-    }
-}
-
-/// `presence.updateWatchers uri event`.
-pub fn rpc_update(call: &Call) {
-    let (Some(uri), Some(event)) = (call.text(), call.text()) else {
-        return call.fault(500, "Not enough parameters");
-    };
-    if uri.is_empty() {
-        return call.fault(500, "Empty presentity URI");
-    }
-    if event.is_empty() {
-        return call.fault(500, "Empty event parameter");
-    }
-    if update_watchers(&uri, &event) != 1 {
-        call.fault(500, "Processing error");
-    }
 }
 
 /// The sphere that a presentity published last (`enable_sphere_check`).

@@ -14,11 +14,12 @@ mod host;
 mod ingress;
 mod params;
 mod restore;
+mod rpc;
 mod store;
 mod timers;
 
 use kamailio::proc::Rank;
-use kamailio::{log, rpc, sl, tm};
+use kamailio::{log, sl, tm};
 
 kamailio::module! {
     name: "presence",
@@ -40,10 +41,11 @@ fn init() -> bool {
     if !params::check() {
         return false;
     }
-    if !rpc::register(&abi::rpc::TABLE) {
+    if !kamailio::rpc::register(&abi::rpc::TABLE) {
         log!(Error, "the RPC commands could not be registered");
         return false;
     }
+    rpc::status::begin();
     if params::settings().library {
         log!(Info, "modparam db_url is not set: a library for other modules");
         // For extract_sdialog_info, which needs the tag of the reply.

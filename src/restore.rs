@@ -2,17 +2,11 @@
 
 use crate::host::now;
 use crate::params::settings;
-use crate::store::{self, Shared, database, rows, schema as col};
-use kamailio::db::{Column, Condition, Op, Value};
+use crate::store::{self, Shared, database, listing, schema as col};
 use kamailio::log;
 use presence_core::config::{PublMode, SubsMode};
 use presence_core::host::Resource;
 use presence_core::refusal::Fault;
-use presence_core::time::Timestamp;
-use presence_core::uri::sip_uri;
-
-/// The largest page: rows take about 3 KB of private memory each, and a query that exhausts it can stop the server.
-const LARGEST_PAGE: usize = 500;
 
 /// Checks the tables' versions and loads what belongs into memory. In the first process, before the others are forked
 /// and after every package was registered.
@@ -62,54 +56,29 @@ fn versions_fit() -> bool {
     .unwrap_or(false)
 }
 
-/// Reads a table in pages by its id; `each` gets every row.
-fn pages(
-    table: &'static [u8],
-    columns: &[Column],
-    id_at: usize,
-    mut each: impl FnMut(&kamailio::db::Row<'_>) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    let page = settings().fetch_rows.min(LARGEST_PAGE);
-    let order = format!("id LIMIT {page}");
-    let mut last = 0;
-    loop {
-        let mut outcome = Ok(());
-        let count = database::read(|db| {
-            let of = [Condition(col::ID, Op::Gt, Value::Int(last))];
-            let rows = db.query(table, columns, &of, Some(order.as_bytes()))?;
-            for row in rows.iter() {
-                last = last.max(row.int(id_at));
-                outcome = each(&row);
-                if outcome.is_err() {
-                    break;
-                }
-            }
-            Ok(rows.len())
-        })?;
-        outcome?;
-        if count < page {
-            return Ok(());
-        }
-    }
-}
-
 fn subscriptions(store: &'static Shared) -> Result<(), Fault> {
     let now = now().unix;
-    let (mut loaded, mut foreign) = (0u64, 0u64);
-    pages(settings().active_watchers_table, &rows::COLUMNS, rows::ID_AT, |row| {
-        match rows::from_row(row) {
-            Some(subscription) if subscription.expires >= now => {
-                store::load(store, &subscription).map_err(|_| {
-                    log!(Error, "no shared memory for the subscriptions in the table: start the server with more (-m)");
-                    Fault::Storage
-                })?;
-                loaded += 1;
+    let (mut loaded, mut foreign, mut next) = (0u64, 0u64, Some(0));
+    while let Some(after) = next {
+        let page = listing::rows_of_subscriptions(after)?;
+        for row in page.entries {
+            match row {
+                Some(subscription) if subscription.expires >= now => {
+                    store::load(store, &subscription).map_err(|_| {
+                        log!(
+                            Error,
+                            "no shared memory for the subscriptions in the table: start the server with more (-m)"
+                        );
+                        Fault::Storage
+                    })?;
+                    loaded += 1;
+                }
+                Some(_) => {}
+                None => foreign += 1,
             }
-            Some(_) => {}
-            None => foreign += 1,
         }
-        Ok(())
-    })?;
+        next = page.next;
+    }
     log!(Info, "{loaded} subscriptions loaded");
     if foreign > 0 {
         log!(
@@ -120,21 +89,17 @@ fn subscriptions(store: &'static Shared) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Counts the publications of each presentity, those too that have run out: they are counted until they are swept.
 fn publications(store: &'static Shared) -> Result<(), Fault> {
-    let now = now().unix;
-    let registry = crate::abi::packages::all();
-    let columns = [col::USERNAME, col::DOMAIN, col::EVENT, col::EXPIRES, col::ID];
-    let mut loaded = 0u64;
-    pages(settings().presentity_table, &columns, 4, |row| {
-        let live = !settings().core.hide_expired || Timestamp::from_column(row.int(3)) >= now;
-        let package = registry.iter().find(|p| p.name == row.text(2)).map(|p| p.id);
-        if let (true, Some(package)) = (live, package) {
-            let uri = sip_uri(row.text(0), row.text(1));
+    let (mut counted, mut next) = (0u64, Some(0));
+    while let Some(after) = next {
+        let page = listing::presentities(after)?;
+        for (uri, package) in page.entries {
             store.index_publication(Resource { uri: &uri, package }).map_err(|_| Fault::Storage)?;
-            loaded += 1;
+            counted += 1;
         }
-        Ok(())
-    })?;
-    log!(Info, "{loaded} publications counted");
+        next = page.next;
+    }
+    log!(Info, "{counted} publications counted");
     Ok(())
 }

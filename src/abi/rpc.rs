@@ -1,90 +1,65 @@
-//! RPC commands.
+//! The table of RPC commands.
 
-use crate::commands;
-use core::ffi::{c_char, c_void};
+use crate::rpc::{self, CODE, Outcome, presentities, status, sync, watchers};
+use core::ffi::{CStr, c_char, c_void};
 use core::ptr::null;
 use kamailio::entry::guard;
 use kamailio::module::Table;
 use kamailio::raw;
-use kamailio::rpc::{Call, Function, command, last_command};
+use kamailio::rpc::{Call, command, last_command};
 
-/// Runs a command's body with its call.
+/// Declares the host's table: name, what it answers with, body and explanation.
 macro_rules! commands {
-    ($($name:ident => $body:expr;)+) => {
+    ($($name:ident $answer:ident $function:ident => $body:expr, $doc:literal;)+) => {
         $(
-            unsafe extern "C" fn $name(rpc: *mut raw::rpc_t, context: *mut c_void) {
-                guard(stringify!($name), (), || {
+            unsafe extern "C" fn $function(rpc: *mut raw::rpc_t, context: *mut c_void) {
+                guard(stringify!($function), (), || {
                     // SAFETY: the host's own pointers of the call in progress.
                     let call = unsafe { Call::new(rpc, context) };
-                    let body: fn(&Call) = $body;
-                    body(&call);
+                    let body: fn(&Call) -> Outcome = $body;
+                    if let Err(sentence) = body(&call) {
+                        call.fault(CODE, &sentence);
+                    }
                 });
             }
         )+
+
+        const COUNT: usize = { [$(stringify!($name),)+].len() };
+
+        /// The commands.
+        pub static TABLE: Table<raw::rpc_export_t, { COUNT + 1 }> = Table::new([
+            $({
+                static DOC: Table<*const c_char, 2> = Table::new([text(concat!($doc, "\0")).as_ptr(), null()]);
+                let name = text(concat!("presence.", stringify!($name), "\0"));
+                command(name, $function, &DOC, matches!(Answer::$answer, Answer::List))
+            },)+
+            last_command(),
+        ]);
     };
 }
 
-commands! {
-    cleanup => |call| {
-        crate::timers::sweep_all();
-        call.line("Reload OK");
-    };
-    refresh_watchers => commands::rpc_refresh;
-    update_watchers => commands::rpc_update;
-    show_status => status;
+/// What a command answers with.
+enum Answer {
+    One,
+    List,
 }
 
-/// What there is in memory, in numbers; bytes in memory of the records' texts and documents, and of the tables.
-fn status(call: &Call) {
-    let Some(census) = crate::store::shared().map(|store| store.census()) else {
-        return call.fault(500, "The store is not there");
-    };
-    let census = match census {
-        Ok(census) => census,
-        Err(broken) => return call.fault(500, broken),
-    };
-    let Some(answer) = call.add_struct() else { return };
-    let texts = kamailio::shm::Pool::in_use().saturating_sub(census.structures);
-    for (name, number) in [
-        (c"subscriptions", census.subscriptions),
-        (c"publications", census.publications),
-        (c"resources", census.resources),
-        (c"notifies_waiting", census.queued),
-        (c"notifies_elsewhere", census.guests),
-        (c"subscriptions_leaving", census.leaving),
-        (c"rows_behind", census.rows_behind),
-        (c"rows_to_delete", census.gone),
-        (c"text_bytes", texts),
-        (c"table_bytes", census.structures),
-        (c"parts_skipped", census.skipped),
-    ] {
-        answer.text(name, number.to_string().as_bytes());
+const fn text(text: &'static str) -> &'static CStr {
+    match CStr::from_bytes_with_nul(text.as_bytes()) {
+        Ok(text) => text,
+        Err(_) => c"",
     }
 }
 
-static STATUS: Table<*const c_char, 2> = doc(c"What there is in memory, in numbers.");
-static CLEANUP: Table<*const c_char, 2> = doc(c"Removes what has expired from memory and from the three tables.");
-static REFRESH: Table<*const c_char, 2> = doc(c"Tells the watchers of a presentity again.");
-static UPDATE: Table<*const c_char, 2> = doc(c"Decides again about the watchers of a presentity.");
-
-const fn doc(text: &'static core::ffi::CStr) -> Table<*const c_char, 2> {
-    Table::new([text.as_ptr(), null()])
+commands! {
+    cleanup One cleanup => rpc::cleanup, "Removes what has expired from memory and from the three tables.";
+    refreshWatchers One refresh_watchers => rpc::refresh_watchers, "Tells the watchers of a presentity again.";
+    updateWatchers One update_watchers => rpc::update_watchers, "Decides again about the watchers of a presentity.";
+    presentity_list List presentity_list => presentities::list, "Lists publications: [full].";
+    presentity_show List presentity_show => presentities::show,
+        "Lists the publications of a presentity: basic|full user|* domain|*.";
+    watcher_list List watcher_list => watchers::list,
+        "Lists subscriptions: basic|full presentity|* [watcher=uri] [event=package] [callid=text].";
+    publish_cache_sync One publish_cache_sync => sync::run, "Counts the publications in the table again.";
+    status One show_status => status::show, "What there is, how much is waiting, and how the database does: [check].";
 }
-
-const fn entry(
-    name: &'static core::ffi::CStr,
-    function: Function,
-    doc: &'static Table<*const c_char, 2>,
-    list: bool,
-) -> raw::rpc_export_t {
-    command(name, function, doc, list)
-}
-
-/// The commands.
-pub static TABLE: Table<raw::rpc_export_t, 5> = Table::new([
-    entry(c"presence.cleanup", cleanup, &CLEANUP, false),
-    entry(c"presence.refreshWatchers", refresh_watchers, &REFRESH, false),
-    entry(c"presence.updateWatchers", update_watchers, &UPDATE, false),
-    entry(c"presence.status", show_status, &STATUS, false),
-    last_command(),
-]);

@@ -4,8 +4,10 @@
 //! (figures in ARCHITECTURE.md). Other programs may write the same file, so SQLite waits too, a little at a time,
 //! until the request's patience (`db_wait_time`) is over. Inside of a call nothing but SQL happens (rule D1).
 
+use super::health::{self, Failure};
+use super::schema as col;
 use crate::params::settings;
-use kamailio::db::{Connection, Driver, Failed};
+use kamailio::db::{Condition, Connection, Driver, Failed, Op, Value};
 use kamailio::lock::Gate;
 use kamailio::log;
 use presence_core::refusal::Fault;
@@ -90,7 +92,15 @@ fn attempt<R>(until: Instant, mut run: impl FnMut(&mut Connection) -> Result<R, 
 
 /// Reads.
 pub fn read<R>(run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<R, Fault> {
-    attempt(Instant::now() + settings().db_wait, run)
+    attempt(Instant::now() + settings().db_wait, run).inspect_err(|_| health::failed(Failure::Read))
+}
+
+/// Whether the database answers now.
+pub fn answers() -> Result<(), Fault> {
+    read(|db| {
+        let of = [Condition(col::ID, Op::Eq, Value::Int(0))];
+        db.query(settings().active_watchers_table, &[col::ID], &of, None).map(drop)
+    })
 }
 
 /// Writes several statements as one. On a failure nothing of them is there.
@@ -122,13 +132,14 @@ pub fn write<R>(run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result
         (true, Some(gate)) => match gate.enter(settings().db_wait) {
             Some(inside) => Some(inside),
             None => {
+                health::failed(Failure::Busy);
                 log!(Error, "the database is busy: no turn to write within {} ms", settings().db_wait.as_millis());
                 return Err(Fault::Storage);
             }
         },
         _ => None,
     };
-    attempt(until, run)
+    attempt(until, run).inspect_err(|_| health::failed(Failure::Write))
 }
 
 /// As [`write`], with what was handed over.

@@ -1,8 +1,10 @@
 //! Where subscriptions and publications are: in shared memory, in the database, or in both.
 
 pub mod database;
+pub mod health;
 mod journal;
 mod ledger;
+pub mod listing;
 mod publications;
 pub mod rows;
 pub mod schema;
@@ -35,7 +37,7 @@ pub fn create() -> bool {
     let settings = settings();
     let seed = kamailio::proc::random();
     let start = now().unix - settings.core.expires_offset;
-    let made = Pool::create()
+    let made = (Pool::create() && health::create())
         .then(|| Store::new(settings.shards, seed, start.0, settings.core.uri_match, Pool).ok())
         .flatten();
     match made {

@@ -15,9 +15,9 @@ use presence_core::uri::{sip_uri, split_sip_uri};
 use std::rc::Rc;
 
 /// Rows with documents that are read at a time: so many of the largest fit into a small pool of private memory.
-const PAGE: usize = 16;
+pub const PAGE: usize = 16;
 /// Rows without documents that are read at a time.
-const SLIM_PAGE: usize = 50;
+pub const SLIM_PAGE: usize = 50;
 
 /// The table, with the index of who has something in it.
 #[derive(Debug)]
@@ -46,6 +46,17 @@ fn table() -> &'static [u8] {
     settings().presentity_table
 }
 
+/// The conditions that name a resource's rows.
+pub fn identity<'a>(packages: &'a [Package], resource: Resource<'a>) -> [Condition<'a>; 3] {
+    let (user, host) = split_sip_uri(resource.uri);
+    let event = packages.get(usize::from(resource.package.0)).map(|p| p.name.as_slice()).unwrap_or_default();
+    [
+        Condition(col::DOMAIN, Op::Eq, Value::Text(host)),
+        Condition(col::USERNAME, Op::Eq, Value::Text(user)),
+        Condition(col::EVENT, Op::Eq, Value::Text(event)),
+    ]
+}
+
 impl Table {
     fn is_indexed(&self) -> bool {
         settings().core.publ == PublMode::Indexed
@@ -53,13 +64,7 @@ impl Table {
 
     /// The conditions that name a resource's rows.
     fn of<'a>(&'a self, resource: Resource<'a>) -> [Condition<'a>; 3] {
-        let (user, host) = split_sip_uri(resource.uri);
-        let event = self.packages.get(usize::from(resource.package.0)).map(|p| p.name.as_slice()).unwrap_or_default();
-        [
-            Condition(col::DOMAIN, Op::Eq, Value::Text(host)),
-            Condition(col::USERNAME, Op::Eq, Value::Text(user)),
-            Condition(col::EVENT, Op::Eq, Value::Text(event)),
-        ]
+        identity(&self.packages, resource)
     }
 
     /// The conditions that name a publication's row.
@@ -223,9 +228,9 @@ impl Publications for Table {
     }
 
     fn all(&mut self, resource: Resource<'_>) -> Result<Vec<Shown>, Fault> {
-        let mut all = match self.is_indexed().then(|| self.store.indexed(resource)).flatten() {
-            Some(0) => return Ok(Vec::new()),
-            Some(1) => self.single(resource)?,
+        let mut all = match self.is_indexed().then(|| self.store.indexed(resource)) {
+            Some(Ok(0)) => return Ok(Vec::new()),
+            Some(Ok(1)) => self.single(resource)?,
             _ => self.rows(resource, &COLUMNS, shown)?,
         };
         if settings().core.hide_expired {

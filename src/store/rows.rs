@@ -62,6 +62,10 @@ pub const COLUMNS: [Column; 26] = [
     col::UPDATED,
 ];
 
+/// The largest page of any table: rows take about 3 KB of private memory each, and a query that exhausts it can stop
+/// the server.
+pub const LARGEST_PAGE: usize = 500;
+
 /// Place of the `id` column in [`COLUMNS`].
 pub const ID_AT: usize = 24;
 

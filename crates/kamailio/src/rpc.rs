@@ -35,13 +35,23 @@ impl Call {
         unsafe { &*self.rpc }
     }
 
-    /// The next argument as text; none when there is no further one.
+    /// The next argument, which is a text; none when there is no further one, or it is something else.
     #[must_use]
     pub fn text(&self) -> Option<Vec<u8>> {
+        self.scan_text(c"*S")
+    }
+
+    /// The next argument as text, whether it is a text or a number; none when there is no further one.
+    #[must_use]
+    pub fn word(&self) -> Option<Vec<u8>> {
+        self.scan_text(c"*.S")
+    }
+
+    fn scan_text(&self, format: &CStr) -> Option<Vec<u8>> {
         let mut s: Str = none();
-        // SAFETY: '*' makes it optional, 'S' stores a `str` that lives as long as the call.
+        // SAFETY: '*' makes it optional, '.' converts, 'S' stores a `str` that lives as long as the call.
         unsafe {
-            let found = self.table().scan?(self.context, c"*S".as_ptr().cast_mut(), &raw mut s);
+            let found = self.table().scan?(self.context, format.as_ptr().cast_mut(), &raw mut s);
             (found > 0).then(|| bytes(&s).to_vec())
         }
     }
@@ -92,6 +102,25 @@ impl Struct<'_> {
         let Some(add) = self.call.table().struct_add else { return false };
         // SAFETY: 'S' takes a `str*`; the host copies the value.
         unsafe { add(self.handle, c"S".as_ptr().cast_mut(), name.as_ptr().cast_mut(), &raw mut s) >= 0 }
+    }
+
+    /// Adds a structure as a member; none when the host cannot.
+    #[must_use]
+    pub fn add_struct(&self, name: &CStr) -> Option<Struct<'_>> {
+        let mut handle: *mut c_void = null_mut();
+        // SAFETY: '{' stores the handle of the new structure; the host copies the name.
+        let added = unsafe {
+            let add = self.call.table().struct_add?;
+            add(self.handle, c"{".as_ptr().cast_mut(), name.as_ptr().cast_mut(), &raw mut handle)
+        };
+        (added >= 0 && !handle.is_null()).then_some(Struct { call: self.call, handle })
+    }
+
+    /// Adds a number of any size. RPC interfaces that have no such numbers send it as a floating one.
+    pub fn long(&self, name: &CStr, value: u64) -> bool {
+        let Some(add) = self.call.table().struct_add else { return false };
+        // SAFETY: 'J' takes an unsigned long long.
+        unsafe { add(self.handle, c"J".as_ptr().cast_mut(), name.as_ptr().cast_mut(), value) >= 0 }
     }
 
     /// Adds a signed number.

@@ -41,6 +41,7 @@ unsafe impl Send for Class {}
 struct State {
     classes: [Mutex<Class>; CLASSES.len()],
     in_use: AtomicU64,
+    held: AtomicU64,
 }
 
 static STATE: AtomicPtr<State> = AtomicPtr::new(null_mut());
@@ -65,6 +66,7 @@ impl Pool {
                     )
                 }; CLASSES.len()],
                 in_use: AtomicU64::new(0),
+                held: AtomicU64::new(size_of::<State>() as u64),
             });
             STATE.store(state, Ordering::Release);
         }
@@ -75,6 +77,12 @@ impl Pool {
     #[must_use]
     pub fn in_use() -> u64 {
         Self::state().map_or(0, |s| s.in_use.load(Ordering::Relaxed))
+    }
+
+    /// Bytes that were taken from the host, given out or not.
+    #[must_use]
+    pub fn held() -> u64 {
+        Self::state().map_or(0, |s| s.held.load(Ordering::Relaxed))
     }
 
     fn state() -> Option<&'static State> {
@@ -171,6 +179,7 @@ impl State {
             };
             let len = wanted / size * size;
             let piece = from_host(Layout::from_size_align(len, ALIGN).ok()?)?;
+            self.held.fetch_add(len as u64, Ordering::Relaxed);
             let mut class = self.classes[class].lock();
             // Somebody may have brought a piece meanwhile: what is left of it stays unused, at most once per piece.
             class.rest = piece.as_ptr();
@@ -201,7 +210,9 @@ unsafe impl Allocator for Pool {
         let state = Self::state().ok_or(AllocError)?;
         let block = match class_of(layout) {
             Some(class) => state.take(class),
-            None => from_host(layout),
+            None => from_host(layout).inspect(|_| {
+                state.held.fetch_add(layout.size() as u64, Ordering::Relaxed);
+            }),
         };
         let block = block.ok_or(AllocError)?;
         state.in_use.fetch_add(layout.size() as u64, Ordering::Relaxed);
@@ -215,7 +226,10 @@ unsafe impl Allocator for Pool {
         unsafe {
             match class_of(layout) {
                 Some(class) => state.give_back(class, block),
-                None => to_host(block, layout),
+                None => {
+                    state.held.fetch_sub(layout.size() as u64, Ordering::Relaxed);
+                    to_host(block, layout);
+                }
             }
         }
     }

@@ -47,3 +47,17 @@ pub const fn terminated(text: &'static core::ffi::CStr) -> Str {
 pub fn show(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
+
+/// The host's hash of two texts, whatever their case.
+#[must_use]
+pub fn hash_whatever_case(a: &[u8], b: &[u8]) -> u32 {
+    let (a, b) = (borrow(a), borrow(b));
+    // SAFETY: reads both texts.
+    unsafe { raw::ksr_hash_case(&raw const a, &raw const b) }
+}
+
+/// The beginning of a text that may be of any length, for a log line or an error text.
+#[must_use]
+pub fn show_start(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    show(&bytes[..bytes.len().min(64)])
+}

@@ -102,6 +102,7 @@ pub struct Builder {
     detached: bool,
     syslog: Option<PathBuf>,
     under: String,
+    jsonrpc: bool,
 }
 
 impl Default for Builder {
@@ -129,6 +130,7 @@ impl Default for Builder {
             detached: false,
             syslog: None,
             under: String::new(),
+            jsonrpc: false,
         }
     }
 }
@@ -300,6 +302,13 @@ impl Builder {
         self
     }
 
+    /// With Kamailio's JSON-RPC interface ([`crate::jsonrpc`]).
+    #[must_use]
+    pub fn jsonrpc(mut self) -> Self {
+        self.jsonrpc = true;
+        self
+    }
+
     /// The presence.so that will be loaded.
     #[must_use]
     pub fn module_path(&self) -> PathBuf {
@@ -356,6 +365,9 @@ impl Builder {
             let _ = writeln!(text, "loadmodule \"{package}.so\"");
         }
         let _ = writeln!(text, "modparam(\"ctl\", \"binrpc\", \"unix:{}\")", dir.join("ctl.sock").display());
+        if self.jsonrpc {
+            text.push_str(&crate::jsonrpc::config(dir));
+        }
         if !url.is_empty() {
             let _ = writeln!(text, "modparam(\"presence\", \"db_url\", {url})");
             if self.packages.contains(&"presence_xml") {
@@ -602,10 +614,10 @@ impl Kamailio {
         line.trim().parse().unwrap_or_else(|_| panic!("no number in {answer}"))
     }
 
-    /// A number of `presence.status`; only this project's module has it.
+    /// A number of `presence.status`, which also looks through every list; only this project's module has it.
     #[must_use]
     pub fn status(&self, name: &str) -> i64 {
-        let answer = self.rpc(&["presence.status"]);
+        let answer = self.rpc(&["presence.status", "check"]);
         let value = answer.lines().find_map(|l| l.trim().strip_prefix(name)?.strip_prefix(": "));
         value.and_then(|v| v.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {answer}"))
     }

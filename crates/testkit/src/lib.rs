@@ -4,7 +4,9 @@
 //! build of this project. `KAMAILIO_BIN` and `KAMAILIO_MODULES` pick another Kamailio.
 
 pub mod cmodule;
+pub mod jsonrpc;
 pub mod kamailio;
+pub mod listing;
 pub mod phone;
 pub mod sip;
 pub mod sqlite;

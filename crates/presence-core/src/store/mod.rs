@@ -10,6 +10,7 @@ pub mod check;
 mod dialogs;
 mod index;
 mod ledger;
+pub mod listing;
 mod publications;
 mod records;
 mod rows;

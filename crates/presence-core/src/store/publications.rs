@@ -31,6 +31,15 @@ fn tag<A: Allocator + Clone>(shard: &Shard<A>, index: u32) -> &[u8] {
     unpack(shard.shelf.at(index).text.as_deref().unwrap_or_default())[0]
 }
 
+/// A copy of a publication.
+pub(super) fn copy<A: Allocator + Clone>(shard: &Shard<A>, index: u32) -> Publication {
+    let record = shard.shelf.at(index);
+    let [etag, _, row_id] = unpack(record.text.as_deref().unwrap_or_default());
+    let Shown { body, sender, expires, received } = shown(shard, index);
+    let (etag, row_id) = (etag.to_vec(), row_id.to_vec());
+    Publication { etag, body, sender, expires, received, priority: record.priority, row_id }
+}
+
 fn shown<A: Allocator + Clone>(shard: &Shard<A>, index: u32) -> Shown {
     let record = shard.shelf.at(index);
     let [_, sender, _] = unpack(record.text.as_deref().unwrap_or_default());
@@ -278,10 +287,33 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
         drop(trash);
     }
 
-    /// How many publications of a resource this server has in the database; none if that cannot be told.
-    pub fn indexed(&self, resource: Resource<'_>) -> Option<u32> {
+    /// How many publications of a resource are counted in the database.
+    pub fn indexed(&self, resource: Resource<'_>) -> Result<u32, Exhausted> {
         let key = self.key(resource);
-        let part = self.shard(self.shard_of(key.hash)).ok()?;
-        part.with(|shard| shard.find(key).map_or(0, |number| shard.resources.at(number).indexed)).ok()
+        let part = self.shard(self.shard_of(key.hash))?;
+        part.with(|shard| shard.find(key).map_or(0, |number| shard.resources.at(number).indexed))
+    }
+
+    /// Corrects that count, if it still is what it `was`. False if somebody changed it meanwhile.
+    pub fn correct_indexed(&self, resource: Resource<'_>, was: u32, is: u32) -> Result<bool, Exhausted> {
+        let key = self.key(resource);
+        let number = self.shard_of(key.hash);
+        let mut uri: Block<A> = Some(self.block(resource.uri)?);
+        let mut trash: Trash<A> = Vec::with_capacity(2);
+        let wants = Wants { slot: false, resource: true, shelf: false };
+        let corrected = self.insert_with(number, wants, |shard| {
+            let Some(found) = (if was == 0 { shard.find_or_add(key, &mut uri) } else { shard.find(key) }) else {
+                return Some(false);
+            };
+            let resource = shard.resources.at_mut(found);
+            let same = resource.indexed == was;
+            if same {
+                resource.indexed = is;
+                shard.let_go_if_idle(found, &mut trash);
+            }
+            Some(same)
+        });
+        drop(trash);
+        corrected
     }
 }

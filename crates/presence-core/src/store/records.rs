@@ -71,6 +71,12 @@ pub struct Slot<A: Allocator> {
     pub branch_flags: u32,
     /// Up to which `local_cseq` the row in the database reaches.
     pub reserved: u32,
+    /// When the dialog began, in seconds since 1970; 0: before this server started.
+    pub began: u32,
+    /// When a NOTIFY was last answered, in seconds since 1970; 0: none was since this server started.
+    pub answered_at: u32,
+    /// With which code.
+    pub answer: u16,
     pub timer_list: u16,
     pub flight_number: u16,
     pub stage: Stage,
@@ -107,6 +113,9 @@ impl<A: Allocator> Record for Slot<A> {
             version: 0,
             branch_flags: 0,
             reserved: 0,
+            began: 0,
+            answered_at: 0,
+            answer: 0,
             timer_list: 0,
             flight_number: 0,
             stage: Stage::Vacant,
@@ -268,4 +277,15 @@ pub fn unpack(mut block: &[u8]) -> [&[u8]; 3] {
         (*text, block) = rest.split_at(len);
     }
     texts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use allocator_api2::alloc::Global;
+
+    #[test]
+    fn a_subscription_takes_two_cache_lines() {
+        assert_eq!(size_of::<Slot<Global>>(), 128);
+    }
 }

@@ -210,6 +210,7 @@ impl<A: Allocator + Clone> Shard<A> {
             local_cseq: subscription.local_cseq,
             version: subscription.version,
             branch_flags: subscription.branch_flags,
+            began: now.unix.0,
             stage,
             flight: Flight::Held,
             status: subscription.status,

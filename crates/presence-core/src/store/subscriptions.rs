@@ -133,6 +133,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
             slot.owed = false;
             slot.flight = Flight::None;
             slot.reserved = slot.local_cseq;
+            slot.began = 0;
         });
         Ok(())
     }
@@ -579,7 +580,10 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
             }
             slot.flight = Flight::None;
             match landing {
-                Landing::Answered(_) => slot.overtaken = 0,
+                Landing::Answered(code) => {
+                    slot.overtaken = 0;
+                    (slot.answer, slot.answered_at) = (code, now.unix.0);
+                }
                 Landing::Failed if slot.overtaken < ATTEMPTS => {
                     slot.overtaken += 1;
                     slot.since = now.steady.0;
