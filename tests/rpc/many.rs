@@ -155,7 +155,7 @@ fn twenty_thousand_subscriptions_are_listed_from_the_database() {
 
 #[test]
 fn a_list_that_is_too_large_for_an_answer_says_so() {
-    if lacks("presence.presentity_list") {
+    if lacks("limit for lists") {
         return;
     }
     let server = with_sqlite(0, 0).start();
