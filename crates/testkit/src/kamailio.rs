@@ -1,5 +1,7 @@
 //! A real Kamailio, on its own port and in its own folder, killed when dropped.
 
+use crate::engine::{Engine, Kind};
+use crate::tables::Tables;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::UdpSocket;
@@ -61,7 +63,7 @@ pub fn stock() -> PathBuf {
 }
 
 /// The database behind the server.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Database {
     /// None.
     None,
@@ -69,6 +71,35 @@ pub enum Database {
     Sqlite(&'static str),
     /// An existing SQLite file.
     SqliteFile(PathBuf),
+    /// A database of the test's own PostgreSQL, with Kamailio's schema.
+    Postgres,
+    /// A database of the test's own MariaDB, with Kamailio's schema.
+    MariaDb,
+    /// Tables that are there already.
+    At(Tables),
+}
+
+impl Database {
+    /// The tables, made if they are to be new; `dir` is the server's folder.
+    fn tables(&self, dir: &Path) -> Result<Option<Tables>, String> {
+        let of = |kind| {
+            let engine = Engine::of_this_test(kind)?;
+            let name = engine.create_database()?;
+            Ok(Some(Tables::Server(engine, name)))
+        };
+        match self {
+            Self::None => Ok(None),
+            Self::Sqlite(journal) => {
+                let file = dir.join("db.sqlite");
+                crate::sqlite::try_create(&file, journal)?;
+                Ok(Some(Tables::Sqlite(file)))
+            }
+            Self::SqliteFile(file) => Ok(Some(Tables::Sqlite(file.clone()))),
+            Self::Postgres => of(Kind::Postgres),
+            Self::MariaDb => of(Kind::MariaDb),
+            Self::At(tables) => Ok(Some(tables.clone())),
+        }
+    }
 }
 
 /// What is to be started.
@@ -262,30 +293,21 @@ impl Builder {
         self.module.path()
     }
 
-    /// The database as the modules take it, in quotes; empty for none.
-    fn db_url(&self, dir: &Path) -> String {
-        match &self.database {
-            Database::None => String::new(),
-            Database::Sqlite(_) => format!("\"sqlite:///{}\"", dir.join("db.sqlite").display()),
-            Database::SqliteFile(path) => format!("\"sqlite:///{}\"", path.display()),
-        }
-    }
-
     /// What a configuration file of its own is told.
-    fn definitions(&self, port: u16, dir: &Path) -> Vec<String> {
+    fn definitions(&self, port: u16, dir: &Path, tables: Option<&Tables>) -> Vec<String> {
         let own = [
             ("LISTEN", format!("udp:127.0.0.1:{port}")),
             ("PRESENCE", format!("\"{}\"", self.module.path().display())),
             ("CTL", format!("\"unix:{}\"", dir.join("ctl.sock").display())),
-            ("DB_URL", self.db_url(dir)),
+            ("DB_URL", tables.map(|t| format!("\"{}\"", t.url())).unwrap_or_default()),
         ];
         let given = self.defines.iter().map(|(name, value)| (name.as_str(), value.clone()));
         own.into_iter().chain(given).filter(|(_, v)| !v.is_empty()).map(|(name, v)| format!("{name}={v}")).collect()
     }
 
-    fn config(&self, port: u16, dir: &Path) -> String {
-        let db_module = if self.database == Database::None { "" } else { "loadmodule \"db_sqlite.so\"" };
-        let url = self.db_url(dir);
+    fn config(&self, port: u16, dir: &Path, tables: Option<&Tables>) -> String {
+        let db_module = tables.map(|t| format!("loadmodule \"{}.so\"", t.driver())).unwrap_or_default();
+        let url = tables.map(|t| format!("\"{}\"", t.url())).unwrap_or_default();
         let mut text = format!(
             "#!KAMAILIO\ndebug={}\nlog_stderror=yes\nfork=yes\nchildren={}\nlisten=udp:127.0.0.1:{port}\ndisable_tcp=yes\n\
              auto_aliases=no\ndns=no\nrev_dns=no\ndisable_core_dump=yes\nserver_header=\"Server: k\"\n\
@@ -313,7 +335,7 @@ impl Builder {
         }
         let defaults = [("publ_cache", "2"), ("subs_db_mode", "0")];
         for (name, value) in defaults {
-            if self.database == Database::None && !self.params.iter().any(|(n, _)| n == name) {
+            if tables.is_none() && !self.params.iter().any(|(n, _)| n == name) {
                 let _ = writeln!(text, "modparam(\"presence\", \"{name}\", {value})");
             }
         }
@@ -343,17 +365,15 @@ impl Builder {
             None => new_folder()?,
         };
         let port = self.port.unwrap_or_else(free_port);
-        let mut server = Kamailio { child: None, port, dir, builder: self };
-        if let Database::Sqlite(journal) = &server.builder.database {
-            crate::sqlite::try_create(&server.dir.join("db.sqlite"), journal)?;
-        }
+        let tables = self.database.tables(&dir)?;
+        let mut server = Kamailio { child: None, port, dir, tables, builder: self };
         server.write_config()?;
         server.launch()?;
         Ok(server)
     }
 }
 
-fn new_folder() -> Result<PathBuf, String> {
+pub(crate) fn new_folder() -> Result<PathBuf, String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let base = if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
@@ -369,7 +389,7 @@ fn make_folder(dir: PathBuf) -> Result<PathBuf, String> {
 
 /// A free port below those that the system gives to phones: while the server restarts, none of them takes it. The place
 /// to begin at differs from server to server, because others look for a port at the same time.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     const PORTS: u64 = 20_000;
     let start = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), "port");
     let ports = (0..PORTS).map(|n| 10_000 + (start.wrapping_add(n) % PORTS) as u16);
@@ -395,6 +415,7 @@ pub struct Kamailio {
     pub port: u16,
     /// Its folder.
     pub dir: PathBuf,
+    tables: Option<Tables>,
     builder: Builder,
 }
 
@@ -411,7 +432,7 @@ impl Kamailio {
             return Ok(());
         }
         let path = self.config_path();
-        fs::write(&path, self.builder.config(self.port, &self.dir))
+        fs::write(&path, self.builder.config(self.port, &self.dir, self.tables.as_ref()))
             .map_err(|e| format!("{} cannot be written: {e}", path.display()))
     }
 
@@ -443,7 +464,7 @@ impl Kamailio {
         }
         if builder.file.is_some() {
             command.arg("-L").arg(&builder.modules);
-            for definition in builder.definitions(self.port, &self.dir) {
+            for definition in builder.definitions(self.port, &self.dir, self.tables.as_ref()) {
                 command.args(["-A", &definition]);
             }
         }
@@ -510,10 +531,16 @@ impl Kamailio {
     /// The SQLite file, if there is one.
     #[must_use]
     pub fn database_file(&self) -> PathBuf {
-        match &self.builder.database {
-            Database::SqliteFile(path) => path.clone(),
+        match &self.tables {
+            Some(Tables::Sqlite(file)) => file.clone(),
             _ => self.dir.join("db.sqlite"),
         }
+    }
+
+    /// Its tables; panics if it has none.
+    #[must_use]
+    pub fn tables(&self) -> &Tables {
+        self.tables.as_ref().expect("a server with a database")
     }
 
     /// Calls an RPC command; standard output and error of kamcmd.
@@ -613,7 +640,7 @@ impl Kamailio {
 }
 
 /// Removes a folder in which killed processes may still have a last file made or deleted.
-fn remove(folder: &Path) {
+pub(crate) fn remove(folder: &Path) {
     for _ in 0..50 {
         if fs::remove_dir_all(folder).is_ok() || !folder.exists() {
             return;

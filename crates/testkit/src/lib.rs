@@ -1,17 +1,21 @@
-//! What the tests share: a real Kamailio on its own loopback port, phones that speak SIP over UDP, a look into SQLite.
+//! What the tests share: a real Kamailio on its own loopback port, phones that speak SIP over UDP, database
+//! servers of a test's own, a look into the tables.
 //!
 //! `PRESENCE_SO` picks the module under test: a path, or `stock` for Kamailio's own C module. Default: the release
 //! build of this project. `KAMAILIO_BIN` and `KAMAILIO_MODULES` pick another Kamailio.
 
 pub mod cmodule;
+pub mod engine;
 pub mod kamailio;
 pub mod phone;
 pub mod sip;
 pub mod sqlite;
+pub mod tables;
 
 pub use crate::kamailio::{Builder, Database, Kamailio, Module};
 pub use crate::phone::Phone;
 pub use crate::sip::Message;
+pub use crate::tables::Tables;
 
 use std::path::PathBuf;
 
