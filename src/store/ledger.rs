@@ -37,7 +37,15 @@ fn swap(db: &mut Connection, change: &Swap) -> Result<bool, Failed> {
     let [call_id, to_tag, from_tag] = rows::identity(change.now.texts.dialog());
     let of = [call_id, to_tag, from_tag, number(col::LOCAL_CSEQ, local), number(col::REMOTE_CSEQ, remote)];
     rows::update(db, &change.now, 0, &of)?;
-    was_there(db)
+    if was_there(db)? {
+        return Ok(true);
+    }
+    // A refresh with the same CSeq (`cseq_offset`) or a decision that stands may change nothing: MySQL counts 0 then,
+    // and the row is as expected all the same.
+    if (change.now.local_cseq, change.now.remote_cseq) != change.was {
+        return Ok(false);
+    }
+    db.query(table(), &[col::ID], &of, None).map(|rows| !rows.is_empty())
 }
 
 /// Whether the last statement found its row. A driver that cannot say has to be believed.

@@ -1,6 +1,7 @@
 //! Where subscriptions and publications are: in shared memory, in the database, or in both.
 
 pub mod database;
+mod engine;
 mod journal;
 mod ledger;
 mod publications;

@@ -2,7 +2,7 @@
 
 use crate::differences::{Difference, PERMITTED, is_over};
 use crate::table::{Row, Run, key};
-use crate::{ASK_FIRST, scenarios, server};
+use crate::{for_stock, ASK_FIRST, scenarios, server};
 use testkit::kamailio::Module;
 use testkit::phone::pidf;
 use testkit::{Database, Kamailio, Phone};
@@ -23,6 +23,7 @@ type Tables = Vec<Vec<Row>>;
 fn run(db: &Database, module: Module, publ: u8, subs: u8, extra: &str, scenario: fn(&Kamailio) -> Run) -> Tables {
     // One worker and no notifier: the stock module loses writes when two processes meet at the file.
     let alone = server(db, publ, subs).children(1).param("notifier_processes", 0);
+    let alone = for_stock(db, alone);
     let mut server = alone.module(module).extra(extra).routes(scenarios::ROUTES).start();
     let run = scenario(&server);
     if subs == 2 {

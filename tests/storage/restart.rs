@@ -1,6 +1,6 @@
 //! What was agreed outlives the server, and the change between this module and the stock one on the same tables.
 
-use crate::{server, wait_for_number};
+use crate::{for_stock, server, wait_for_number};
 use testkit::kamailio::Module;
 use testkit::phone::{Dialog, pidf};
 use testkit::{Database, Kamailio, Phone};
@@ -80,6 +80,7 @@ fn take_turns(db: &Database, subs: u8, modules: &[Module]) {
     println!("subs_db_mode {subs}: {modules:?}");
     // One worker and no notifier: the stock module loses writes when two processes meet at the file.
     let alone = server(db, 1, subs).children(1).param("notifier_processes", 0);
+    let alone = for_stock(db, alone);
     let mut server = alone.module(modules[0].clone()).start();
     let mut pair = Pair::meet(&server);
     pair.go_on();
