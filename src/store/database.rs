@@ -168,10 +168,7 @@ pub fn write_all<R>(mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -
     write(run)
 }
 
-fn transaction<R>(
-    db: &mut Connection,
-    run: impl FnOnce(&mut Connection) -> Result<R, Failed>,
-) -> Result<R, Failed> {
+fn transaction<R>(db: &mut Connection, run: impl FnOnce(&mut Connection) -> Result<R, Failed>) -> Result<R, Failed> {
     let engine = engine();
     engine.begin(db)?;
     match run(db) {

@@ -86,7 +86,7 @@ impl Ledger for Table {
         let registry = packages::all();
         let package = registry.get(usize::from(rows.resource.package.0)).ok_or(Fault::Package)?;
         let mut of = vec![
-            Condition(col::PRESENTITY_URI, Op::Eq, Value::Text(rows.resource.uri)),
+            Condition(col::PRESENTITY_URI, super::uri_op(), Value::Text(rows.resource.uri)),
             Condition(col::EVENT, Op::Eq, Value::Text(&package.name)),
             Condition(col::ID, Op::Gt, Value::Int(after)),
         ];

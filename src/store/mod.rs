@@ -7,17 +7,20 @@ mod ledger;
 mod publications;
 pub mod rows;
 pub mod schema;
+pub mod widths;
 
 use crate::abi::packages;
 use crate::host::now;
 use crate::params::settings;
 use journal::Written;
+use kamailio::db::Op;
 use kamailio::lock::GenLock;
 use kamailio::log;
 use kamailio::shm::Pool;
 use presence_core::config::{PublMode, SubsMode};
 use presence_core::host::{Publications, Subscriptions};
 use presence_core::store::{Book, Shelf, Store, TableBook};
+use presence_core::uri::UriMatch;
 use std::rc::Rc;
 use std::sync::OnceLock;
 
@@ -77,6 +80,14 @@ pub fn load(
 ) -> Result<(), presence_core::refusal::Exhausted> {
     let book = Book { store, journal: Written, config: &settings().core, packages: packages::all(), now: now() };
     book.load(subscription)
+}
+
+/// How a part of a URI is compared in the database (`sip_uri_match`).
+pub fn uri_op() -> Op {
+    match settings().core.uri_match {
+        UriMatch::CaseSensitive => Op::Eq,
+        UriMatch::CaseInsensitive => Op::Alike,
+    }
 }
 
 /// Whether anything is kept in the database.

@@ -59,8 +59,8 @@ impl Table {
         let (user, host) = split_sip_uri(resource.uri);
         let event = self.packages.get(usize::from(resource.package.0)).map(|p| p.name.as_slice()).unwrap_or_default();
         [
-            Condition(col::DOMAIN, Op::Eq, Value::Text(host)),
-            Condition(col::USERNAME, Op::Eq, Value::Text(user)),
+            Condition(col::DOMAIN, super::uri_op(), Value::Text(host)),
+            Condition(col::USERNAME, super::uri_op(), Value::Text(user)),
             Condition(col::EVENT, Op::Eq, Value::Text(event)),
         ]
     }

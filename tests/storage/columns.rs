@@ -2,7 +2,7 @@
 
 use crate::differences::{Difference, PERMITTED, is_over};
 use crate::table::{Row, Run, key};
-use crate::{for_stock, ASK_FIRST, scenarios, server};
+use crate::{ASK_FIRST, for_stock, scenarios, server};
 use testkit::kamailio::Module;
 use testkit::phone::pidf;
 use testkit::{Database, Kamailio, Phone};

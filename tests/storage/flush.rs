@@ -27,7 +27,8 @@ fn a_flush_writes_changes_and_takes_away_what_ended(db: &Database) {
     assert_eq!(bob.resubscribe(&mut dialogs[1], 0).code(), 200);
     wait_for_number(&server, SUBSCRIPTIONS, 4);
     wait_for_number(&server, "SELECT count(*) FROM active_watchers WHERE remote_cseq=2", 1);
-    let span = "SELECT CASE WHEN max(expires) - min(expires) BETWEEN 590 AND 620 THEN 1 ELSE 0 END FROM active_watchers";
+    let span =
+        "SELECT CASE WHEN max(expires) - min(expires) BETWEEN 590 AND 620 THEN 1 ELSE 0 END FROM active_watchers";
     assert_eq!(tables.number(span), 1, "the refresh has its new end");
 }
 

@@ -64,7 +64,8 @@ fn only_memory_needs_no_database() {
 
 fn a_mode_that_does_not_exist_is_refused_with_a_sentence(db: &Database) {
     for (name, value) in [("publ_cache", 3), ("publ_cache", -1), ("subs_db_mode", 4), ("subs_db_mode", -1)] {
-        let log = server(db, 1, 2).param(name, value).try_start().err().unwrap_or_else(|| panic!("{name} {value} started"));
+        let log =
+            server(db, 1, 2).param(name, value).try_start().err().unwrap_or_else(|| panic!("{name} {value} started"));
         assert!(log.contains(&format!("modparam {name} is {value}")), "{name} {value}:\n{log}");
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::body::empty_dialog_info;
 use crate::host::{
-    Authorisation, Content, Host, Landing, Line, Notice, Publication, Publications, Request, Resource, Sent, Subscriptions,
-    Token, Version,
+    Authorisation, Content, Host, Landing, Line, Notice, Publication, Publications, Request, Resource, Sent,
+    Subscriptions, Token, Version,
 };
 use crate::package::{Family, Package, PackageId};
 use crate::refusal::Fault;

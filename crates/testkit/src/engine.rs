@@ -100,8 +100,7 @@ impl Engine {
             let ids = (uid.parse().ok(), gid.parse().ok());
             std::os::unix::fs::chown(&folder, ids.0, ids.1).map_err(|e| format!("{}: {e}", folder.display()))?;
         }
-        let engine =
-            Self { kind, port: free_port(), folder, server: Mutex::new(None), databases: AtomicU32::new(0) };
+        let engine = Self { kind, port: free_port(), folder, server: Mutex::new(None), databases: AtomicU32::new(0) };
         if kind == Kind::Postgres {
             let mut initdb = as_its_user(&postgres_program("initdb"), kind.user());
             initdb.args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username", USER]);

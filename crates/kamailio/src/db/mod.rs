@@ -19,6 +19,14 @@ pub use values::{Assign, Column, Condition, Op, Value};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failed;
 
+/// How long a statement may be that a driver makes, in bytes (the core's `sql_buffer_size`). Not with SQLite, which
+/// binds values.
+#[must_use]
+pub fn longest_statement() -> usize {
+    // SAFETY: a number of the core's, set while the configuration was read.
+    unsafe { raw::sql_buffer_size as usize }
+}
+
 /// A driver, bound by URL.
 #[derive(Debug)]
 pub struct Driver {
@@ -309,4 +317,3 @@ impl Connection {
         usize::try_from(unsafe { affected(self.handle.as_ptr()) }).ok()
     }
 }
-
