@@ -12,7 +12,7 @@ use kamailio::db::{Connection, Driver, Failed};
 use kamailio::lock::Gate;
 use kamailio::log;
 use presence_core::refusal::Fault;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ static GATE: OnceLock<Gate> = OnceLock::new();
 
 thread_local! {
     static CONNECTION: RefCell<Option<Connection>> = const { RefCell::new(None) };
+    /// Whether the last statement failed.
+    static FAILED: Cell<bool> = const { Cell::new(false) };
     static BESIDE: RefCell<Vec<Write>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -84,7 +86,12 @@ fn attempt<R>(until: Instant, mut run: impl FnMut(&mut Connection) -> Result<R, 
         let mut failures = 0;
         loop {
             let start = Instant::now();
-            if let Ok(result) = run(connection) {
+            // A connection that comes back comes back as if nothing had been set. And PostgreSQL's driver escapes values
+            // for the connection as it is before it connects again: on one that is gone a document would be spoilt.
+            let ready = if FAILED.get() { engine.prepare(connection, patience) } else { Ok(()) };
+            let outcome = ready.and_then(|()| run(connection));
+            FAILED.set(outcome.is_err() && engine != Engine::Sqlite);
+            if let Ok(result) = outcome {
                 return Ok(result);
             }
             let was_locked = start.elapsed() * 10 >= engine.step(patience) * 9;
@@ -96,8 +103,6 @@ fn attempt<R>(until: Instant, mut run: impl FnMut(&mut Connection) -> Result<R, 
                 // Two that were in each other's way must not meet again.
                 let pause = kamailio::proc::random() % (PAUSE * u64::from(failures)) + 1;
                 std::thread::sleep(Duration::from_millis(pause));
-                // A connection that was gone comes back as if nothing had been set.
-                let _ = engine.prepare(connection, patience);
             }
         }
     })

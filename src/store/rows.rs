@@ -117,9 +117,10 @@ fn text(s: &Subscription, field: Field) -> Value<'_> {
 pub fn insert(db: &mut Connection, s: &Subscription, ahead: u32) -> Result<(), Failed> {
     let registry = packages::all();
     let event = registry.get(usize::from(s.package.0)).map(|p| p.name.as_slice()).unwrap_or_default();
+    let user_agent = super::widths::user_agent(s.text(Field::UserAgent));
     let mut row: Vec<Assign<'_>> = TEXTS.iter().map(|(column, field)| Assign(column, text(s, *field))).collect();
     row.extend([
-        Assign(col::USER_AGENT, Value::Text(super::widths::user_agent(s.text(Field::UserAgent)))),
+        Assign(col::USER_AGENT, Value::Text(&user_agent)),
         Assign(col::EVENT_ID, Value::text_if_any(s.event_id())),
         Assign(col::PRESENTITY_URI, Value::Text(&s.presentity)),
         Assign(col::EVENT, Value::Text(event)),

@@ -14,6 +14,7 @@ use presence_core::publish::Publish;
 use presence_core::refusal::Refusal;
 use presence_core::subscribe::Subscribe;
 use presence_core::subscription::event_id;
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 /// Bytes of a statement beside the texts of a publication.
@@ -91,9 +92,14 @@ pub fn check_subscribe(request: &Subscribe<'_>) -> Result<(), Refusal> {
     )
 }
 
-/// A User-Agent as its column takes it.
-pub fn user_agent(text: &[u8]) -> &[u8] {
-    if database::engine() == Engine::Postgres && core::str::from_utf8(text).is_err() { b"" } else { text }
+/// A User-Agent as its column takes it: for people to read, and not worth a refusal.
+pub fn user_agent(text: &[u8]) -> Cow<'_, [u8]> {
+    match database::engine() {
+        Engine::Postgres if core::str::from_utf8(text).is_err() => Cow::Borrowed(b""),
+        // Kamailio's own scripts make tables in Latin-1, which MySQL does not put other letters into.
+        Engine::MySql if !text.is_ascii() => text.iter().map(|b| if b.is_ascii() { *b } else { b'?' }).collect(),
+        _ => Cow::Borrowed(text),
+    }
 }
 
 /// Refuses a PUBLISH that cannot be a row.

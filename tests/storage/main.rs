@@ -29,10 +29,13 @@ mod contention;
 mod differences;
 mod flush;
 mod modes;
+mod outage;
 mod restart;
 mod restore;
 mod scenarios;
+mod servers;
 mod table;
+mod texts;
 
 use testkit::{Builder, Database, Kamailio};
 

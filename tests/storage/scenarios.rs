@@ -151,7 +151,7 @@ pub fn subscriptions(server: &Kamailio) -> Run {
 }
 
 /// Rules of a presentity: who may watch, who may not, and who is told that nobody is there.
-fn rules(tables: &Tables, user: &str) {
+pub fn rules(tables: &Tables, user: &str) {
     let rule = |id: &str, watcher: &str, action: &str| {
         format!(
             "<rule id=\"{id}\"><conditions><identity><one id=\"sip:{watcher}@test.local\"/></identity></conditions>\

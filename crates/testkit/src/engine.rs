@@ -177,10 +177,12 @@ impl Engine {
         }
     }
 
-    /// Kills it, as when the power goes.
+    /// Ends it, with all connections. PostgreSQL is killed; MariaDB, which writes its first pages late and does not
+    /// start on what a kill leaves of them, is told to stop.
     pub fn kill(&self) {
         let Some(mut child) = self.server.lock().expect("nobody panics with it").take() else { return };
-        let _ = child.kill();
+        let signal = if self.kind == Kind::Postgres { "KILL" } else { "TERM" };
+        crate::kamailio::kill_all(signal, &[child.id().to_string()]);
         let _ = child.wait();
         // PostgreSQL's other processes notice by themselves; until then they hold the port and the data.
         if self.kind == Kind::Postgres {
