@@ -3,7 +3,7 @@
 use crate::host::now;
 use crate::params::settings;
 use crate::store::{self, Shared, database, rows, schema as col};
-use kamailio::db::{Column, Condition, Op, Value};
+use kamailio::db::{Column, Condition, Op, Part, Value};
 use kamailio::log;
 use presence_core::config::{PublMode, SubsMode};
 use presence_core::host::Resource;
@@ -71,13 +71,15 @@ fn pages(
     mut each: impl FnMut(&kamailio::db::Row<'_>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let page = settings().fetch_rows.min(LARGEST_PAGE);
-    let order = format!("id LIMIT {page}");
+    let part = Part { by: b"id", rows: page, after: 0 };
     let mut last = 0;
     loop {
         let mut outcome = Ok(());
         let count = database::read(|db| {
             let of = [Condition(col::ID, Op::Gt, Value::Int(last))];
-            let rows = db.query(table, columns, &of, Some(order.as_bytes()))?;
+            // Where all comes at once, there need be no numbers either.
+            let of = if database::knows_parts() { &of[..] } else { &[] };
+            let rows = db.query(table, columns, of, Some(part))?;
             for row in rows.iter() {
                 last = last.max(row.int(id_at));
                 outcome = each(&row);
@@ -88,7 +90,7 @@ fn pages(
             Ok(rows.len())
         })?;
         outcome?;
-        if count < page {
+        if count < page || !database::knows_parts() {
             return Ok(());
         }
     }

@@ -11,6 +11,7 @@ use crate::params::settings;
 use kamailio::db::{Connection, Driver, Failed};
 use kamailio::lock::Gate;
 use kamailio::log;
+use presence_core::config::{PublMode, SubsMode};
 use presence_core::refusal::Fault;
 use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
@@ -38,11 +39,33 @@ pub fn bind(url: &[u8]) -> bool {
         );
         return false;
     };
+    if let Some(sentence) = refused(&driver) {
+        log!(Error, "{sentence}");
+        return false;
+    }
     let Some(gate) = Gate::create() else {
         log!(Error, "no shared memory for the database");
         return false;
     };
     DRIVER.set(driver).is_ok() && GATE.set(gate).is_ok()
+}
+
+/// What this driver cannot do of what is configured.
+fn refused(driver: &Driver) -> Option<String> {
+    let (name, core) = (driver.name(), &settings().core);
+    if name == "redis" && core.publ != PublMode::Memory {
+        return Some(format!(
+            "modparam publ_cache is {} and db_url names db_{name}: that driver cannot keep documents, set publ_cache to 2",
+            core.publ as u8
+        ));
+    }
+    if core.subs == SubsMode::Database && !driver.counts_rows() {
+        return Some(format!(
+            "modparam subs_db_mode is 3 and db_url names db_{name}: that driver does not say whether a row was changed, \
+             and a CSeq could be used twice; set subs_db_mode to 1 or 2"
+        ));
+    }
+    None
 }
 
 /// Opens this process's connection.
@@ -72,6 +95,11 @@ pub fn is_open() -> bool {
 /// Which database it is.
 pub fn engine() -> Engine {
     DRIVER.get().map_or(Engine::Other, Engine::of)
+}
+
+/// Whether the driver can give a part of what a query finds; otherwise all comes at once.
+pub fn knows_parts() -> bool {
+    DRIVER.get().is_none_or(Driver::knows_parts)
 }
 
 /// Whether the database is SQLite, which has one writer at a time.

@@ -4,7 +4,7 @@ use super::schema as col;
 use super::{database, rows};
 use crate::abi::packages;
 use crate::params::settings;
-use kamailio::db::{Condition, Connection, Failed, Op, Value};
+use kamailio::db::{Condition, Connection, Failed, Op, Part, Value};
 use presence_core::dialog::DialogId;
 use presence_core::refusal::Fault;
 use presence_core::store::{Ledger, Rows, Swap};
@@ -24,9 +24,10 @@ fn number(column: kamailio::db::Column, value: u32) -> Condition<'static> {
 }
 
 /// Rows that meet these conditions; those that are not whole or whose package is not registered are left out.
-fn query(of: &[Condition<'_>], order: Option<String>) -> Result<(Vec<Subscription>, usize, i32), Fault> {
+fn query(of: &[Condition<'_>], limit: Option<usize>) -> Result<(Vec<Subscription>, usize, i32), Fault> {
     database::read(|db| {
-        let found = db.query(table(), &rows::COLUMNS, of, order.as_ref().map(String::as_bytes))?;
+        let part = limit.map(|rows| Part { by: b"id", rows, after: 0 });
+        let found = db.query(table(), &rows::COLUMNS, of, part)?;
         let last = found.iter().map(|row| row.int(rows::ID_AT)).max().unwrap_or(0);
         Ok((found.iter().filter_map(|row| rows::from_row(&row)).collect(), found.len(), last))
     })
@@ -97,12 +98,12 @@ impl Ledger for Table {
         if let Some(call_id) = rows.call_id {
             of.push(Condition(col::CALLID, Op::Eq, Value::Text(call_id)));
         }
-        let (page, count, last) = query(&of, Some(format!("id LIMIT {limit}")))?;
+        let (page, count, last) = query(&of, Some(limit))?;
         Ok((page, (count == limit).then_some(last)))
     }
 
     fn expired(&mut self, before: Timestamp, limit: usize) -> Result<Vec<Subscription>, Fault> {
         let of = [Condition(col::EXPIRES, Op::Lt, Value::Int(before.column()))];
-        Ok(query(&of, Some(format!("id LIMIT {limit}")))?.0)
+        Ok(query(&of, Some(limit))?.0)
     }
 }

@@ -3,7 +3,7 @@
 use super::schema as col;
 use super::{Shared, database};
 use crate::params::settings;
-use kamailio::db::{Assign, Column, Condition, Connection, Failed, Op, Row, Value};
+use kamailio::db::{Assign, Column, Condition, Connection, Failed, Op, Part, Row, Value};
 use kamailio::log;
 use kamailio::str::show;
 use presence_core::config::{PublMode, RetrieveOrder};
@@ -96,15 +96,15 @@ impl Table {
             RetrieveOrder::ReceivedTime => b"received_time".to_vec(),
             RetrieveOrder::Columns(columns) => columns.clone(),
         };
+        let order = [order.as_slice(), b", id"].concat();
         let mut all = Vec::new();
         loop {
-            let tail = format!(", id LIMIT {PAGE} OFFSET {}", all.len());
-            let order = [order.as_slice(), tail.as_bytes()].concat();
+            let part = Part { by: &order, rows: PAGE, after: all.len() };
             let page = database::read(|db| {
-                let rows = db.query(table(), &COLUMNS, &self.of(resource), Some(&order))?;
+                let rows = db.query(table(), &COLUMNS, &self.of(resource), Some(part))?;
                 Ok(rows.iter().map(|row| from_row(&row)).collect::<Vec<_>>())
             })?;
-            let last = page.len() < PAGE;
+            let last = page.len() < PAGE || !database::knows_parts();
             all.extend(page);
             if last {
                 return Ok(all);
@@ -220,13 +220,13 @@ impl Publications for Table {
 
     fn expire(&mut self, budget: usize) -> Result<Vec<(Vec<u8>, PackageId)>, Fault> {
         let columns = [col::USERNAME, col::DOMAIN, col::EVENT, col::ETAG];
-        let order = format!("id LIMIT {}", budget.min(SLIM_PAGE));
+        let part = Part { by: b"id", rows: budget.min(SLIM_PAGE), after: 0 };
         let due = database::read(|db| {
             let of = [
                 Condition(col::EXPIRES, Op::Lt, Value::Int(self.now.unix.column())),
                 Condition(col::EXPIRES, Op::Gt, Value::Int(0)),
             ];
-            let rows = db.query(table(), &columns, &of, Some(order.as_bytes()))?;
+            let rows = db.query(table(), &columns, &of, Some(part))?;
             let texts = |row: Row<'_>| [0, 1, 2, 3].map(|i| row.text(i).to_vec());
             Ok(rows.iter().map(texts).collect::<Vec<_>>())
         })?;

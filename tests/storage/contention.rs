@@ -12,6 +12,9 @@ crate::on_each_database! {
     nobody_is_refused_with_write_through,
     nobody_is_refused_with_the_database_alone,
     a_lock_that_is_held_for_too_long_is_a_503_within_the_patience,
+    two_thousand_requests_at_eight_workers_are_all_answered_and_kept,
+    ;
+    a_deadlock_is_nobodys_refusal,
 }
 
 /// How long the workers have the file to themselves, and how long they share it.
@@ -118,14 +121,27 @@ fn replies(clients: &[(Phone, Promises)]) -> BTreeMap<u16, u64> {
 
 /// Everything that was promised is in the tables.
 fn kept(server: &Kamailio, clients: &[(Phone, Promises)]) {
-    let column = |statement: &str| server.tables().run(statement).into_iter().collect::<BTreeSet<String>>();
-    let rows = column("SELECT callid FROM active_watchers");
-    let tags = column("SELECT username || ' ' || etag FROM presentity");
-    for (phone, promises) in clients {
+    subscriptions_kept(server, clients);
+    publications_kept(server, clients);
+}
+
+fn column(server: &Kamailio, statement: &str) -> BTreeSet<String> {
+    server.tables().run(statement).into_iter().collect()
+}
+
+fn subscriptions_kept(server: &Kamailio, clients: &[(Phone, Promises)]) {
+    let rows = column(server, "SELECT callid FROM active_watchers");
+    for (_, promises) in clients {
         let missing: Vec<_> = promises.open.iter().filter(|call| !rows.contains(*call)).collect();
         assert!(missing.is_empty(), "acknowledged, and not in the table: {missing:?}");
         let left: Vec<_> = promises.closed.iter().filter(|call| rows.contains(*call)).collect();
         assert!(left.is_empty(), "ended, and still in the table: {left:?}");
+    }
+}
+
+fn publications_kept(server: &Kamailio, clients: &[(Phone, Promises)]) {
+    let tags = column(server, "SELECT username || ' ' || etag FROM presentity");
+    for (phone, promises) in clients {
         let etag = promises.etag.as_deref().unwrap_or_default();
         assert!(
             tags.contains(&format!("{} {etag}", phone.user)),
@@ -219,5 +235,95 @@ fn a_lock_that_is_held_for_too_long_is_a_503_within_the_patience(db: &Database) 
         load(&mut ours, Duration::from_millis(100));
         assert_eq!(replies(&ours).keys().copied().collect::<Vec<_>>(), [200], "subs_db_mode {subs}, afterwards");
         kept(&server, &ours);
+    }
+}
+
+fn two_thousand_requests_at_eight_workers_are_all_answered_and_kept(db: &Database) {
+    // Each with a presentity of its own, and then all with the same one, whose watchers they all are.
+    const OWN: usize = 76;
+    const SHARED: usize = 8;
+    for subs in 0..=3 {
+        let mut server = crate::server(db, subs % 2, subs).memory(512, 8).children(8).start();
+        let mut own = clients(&server, CLIENTS, "own");
+        let mut shared: Vec<_> =
+            (0..CLIENTS).map(|_| (Phone::new("shared", server.port), Promises::default())).collect();
+        let start = Instant::now();
+        for (clients, rounds) in [(&mut own, OWN), (&mut shared, SHARED)] {
+            thread::scope(|scope| {
+                for (phone, promises) in clients {
+                    scope.spawn(move || (0..rounds).for_each(|round| promises.round(phone, round)));
+                }
+            });
+        }
+        let (took, mut codes) = (start.elapsed(), replies(&own));
+        replies(&shared).into_iter().for_each(|(code, count)| *codes.entry(code).or_default() += count);
+        println!("{db:?}, subs_db_mode {subs}: {codes:?} in {} ms", took.as_millis());
+        assert_eq!(codes, BTreeMap::from([(200, (3 * CLIENTS * (OWN + SHARED)) as u64)]), "subs_db_mode {subs}");
+        publications_kept(&server, &own);
+        publications_kept(&server, &shared);
+        // The NOTIFYs that are under way may fail: what they fail with is no ERROR of ours.
+        let errors: Vec<String> = server.log_lines("ERROR: presence").into_iter().collect();
+        assert!(errors.is_empty(), "subs_db_mode {subs}: {errors:?}");
+        if subs == 2 {
+            server.stop();
+        }
+        if subs > 0 {
+            subscriptions_kept(&server, &own);
+            subscriptions_kept(&server, &shared);
+        }
+    }
+}
+
+/// Somebody else writes the rows of all watchers from the last to the first, while they are told from the first to the
+/// last: again and again one of the two is ended by the database.
+fn a_deadlock_is_nobodys_refusal(db: &Database) {
+    const WATCHERS: usize = 12;
+    const DEADLOCKS: i64 = 3;
+    let server = crate::server(db, 0, 3).param("waitn_time", 1).children(4).start();
+    let mut watchers: Vec<Phone> = (0..WATCHERS).map(|n| Phone::new(&format!("w{n}"), server.port)).collect();
+    watchers.iter_mut().for_each(|w| drop(w.subscribe("alice", "presence", 600)));
+    let ids = server.tables().run("SELECT id FROM active_watchers ORDER BY id DESC");
+    let update = |id: &String| format!("UPDATE active_watchers SET flags=1-flags WHERE id={id};");
+    let backwards = format!("BEGIN; {} COMMIT;", ids.iter().map(update).collect::<String>());
+    let before = server.tables().deadlocks();
+    let stop = AtomicBool::new(false);
+    let last = thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    // It may be the one that is ended.
+                    let _ = server.tables().try_run(&backwards);
+                }
+            });
+        }
+        for watcher in &mut watchers {
+            let stop = &stop;
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    watcher.listen(Duration::from_millis(20));
+                }
+                watcher.listen(Duration::from_millis(1500));
+            });
+        }
+        let (mut alice, mut tag, mut round) = (Phone::new("alice", server.port), None, 0);
+        let end = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < end && (round < 50 || server.tables().deadlocks() < before + DEADLOCKS) {
+            round += 1;
+            let body = pidf("alice", "open", &format!("round {round}"));
+            let reply = alice.publish("presence", tag.as_deref(), Some(600), &body);
+            assert_eq!(reply.code(), 200, "{reply:?}");
+            tag = reply.header("SIP-ETag").map(str::to_owned);
+        }
+        stop.store(true, Ordering::Relaxed);
+        round
+    });
+    let broken = server.tables().deadlocks() - before;
+    println!("{db:?}: {last} publications, {broken} deadlocks");
+    assert!(broken >= DEADLOCKS, "only {broken} deadlocks");
+    let refused = server.log_lines("could not be written");
+    assert!(refused.is_empty(), "{refused:?}");
+    for watcher in &watchers {
+        let heard = watcher.inbox.iter().max_by_key(|notify| notify.cseq()).expect("was told");
+        assert!(heard.body.contains(&format!("<note>round {last}</note>")), "{}: {heard:?}", watcher.user);
     }
 }

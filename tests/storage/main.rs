@@ -6,17 +6,19 @@
 //! with it on one file, the other side is always the stock module. With `PRESENCE_SO=stock` it is compared with itself,
 //! and then nothing may differ; what it does not promise (contention, broken rows, many rows) fails.
 
-/// A test of these functions on each database.
+/// A test of these functions on each database, and of those after the semicolon on each that is a server.
 macro_rules! on_each_database {
-    ($($name:ident,)+) => {
+    ($($name:ident,)* $(; $($of_servers:ident,)+)?) => {
         mod sqlite {
-            $(#[test] fn $name() { super::$name(&testkit::Database::Sqlite("WAL")) })+
+            $(#[test] fn $name() { super::$name(&testkit::Database::Sqlite("WAL")) })*
         }
         mod postgres {
-            $(#[test] fn $name() { super::$name(&testkit::Database::Postgres) })+
+            $(#[test] fn $name() { super::$name(&testkit::Database::Postgres) })*
+            $($(#[test] fn $of_servers() { super::$of_servers(&testkit::Database::Postgres) })+)?
         }
         mod mariadb {
-            $(#[test] fn $name() { super::$name(&testkit::Database::MariaDb) })+
+            $(#[test] fn $name() { super::$name(&testkit::Database::MariaDb) })*
+            $($(#[test] fn $of_servers() { super::$of_servers(&testkit::Database::MariaDb) })+)?
         }
     };
 }
@@ -29,6 +31,7 @@ mod contention;
 mod differences;
 mod flush;
 mod modes;
+mod others;
 mod outage;
 mod restart;
 mod restore;

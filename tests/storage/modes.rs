@@ -11,7 +11,7 @@ crate::on_each_database! {
 }
 
 /// One round: subscribe, publish, be told, end.
-fn serve(server: &Kamailio, what: &str) {
+pub fn serve(server: &Kamailio, what: &str) {
     let mut alice = Phone::new("alice", server.port);
     let mut bob = Phone::new("bob", server.port);
     let mut dialog = bob.subscribe("alice", "presence", 600);

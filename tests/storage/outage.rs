@@ -6,27 +6,10 @@ use std::time::{Duration, Instant};
 use testkit::phone::{Dialog, pidf};
 use testkit::{Database, Kamailio, Message, Phone};
 
-/// SQLite has no server that could go away.
-mod postgres {
-    #[test]
-    fn what_is_in_memory_goes_on_without_the_database() {
-        super::what_is_in_memory_goes_on_without_the_database(&testkit::Database::Postgres);
-    }
-    #[test]
-    fn what_needs_the_database_is_refused_until_it_is_back() {
-        super::what_needs_the_database_is_refused_until_it_is_back(&testkit::Database::Postgres);
-    }
-}
-
-mod mariadb {
-    #[test]
-    fn what_is_in_memory_goes_on_without_the_database() {
-        super::what_is_in_memory_goes_on_without_the_database(&testkit::Database::MariaDb);
-    }
-    #[test]
-    fn what_needs_the_database_is_refused_until_it_is_back() {
-        super::what_needs_the_database_is_refused_until_it_is_back(&testkit::Database::MariaDb);
-    }
+crate::on_each_database! {
+    ;
+    what_is_in_memory_goes_on_without_the_database,
+    what_needs_the_database_is_refused_until_it_is_back,
 }
 
 /// An answer, and how long it took.

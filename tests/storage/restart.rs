@@ -14,7 +14,7 @@ crate::on_each_database! {
 }
 
 /// A watcher and a publisher, and what they know.
-struct Pair {
+pub struct Pair {
     alice: Phone,
     bob: Phone,
     dialog: Dialog,
@@ -24,7 +24,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn meet(server: &Kamailio) -> Self {
+    pub fn meet(server: &Kamailio) -> Self {
         let mut alice = Phone::new("alice", server.port);
         let mut bob = Phone::new("bob", server.port);
         let dialog = bob.subscribe("alice", "presence", 3000);
@@ -48,7 +48,7 @@ impl Pair {
     }
 
     /// Everything goes on: a publication by its tag, the dialog by its tags.
-    fn go_on(&mut self) {
+    pub fn go_on(&mut self) {
         self.round += 1;
         self.bob.inbox.clear();
         let note = format!("round {}", self.round);
@@ -63,7 +63,7 @@ impl Pair {
         self.bob.listen(std::time::Duration::from_millis(50));
     }
 
-    fn part(&mut self) {
+    pub fn part(&mut self) {
         let reply = self.bob.resubscribe(&mut self.dialog, 0);
         assert_eq!(reply.code(), 200, "{reply:?}");
         let last = self.bob.notify();

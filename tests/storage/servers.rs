@@ -132,7 +132,8 @@ fn of_changes_at_two_servers_at_once_the_last_one_is_told_last(db: &Database) {
                     let mut tag: Option<String> = None;
                     for round in 1..=ROUNDS {
                         // A tuple of its own for each of the two.
-                        let body = pidf("alice", "open", &format!("{at}-{round}")).replace("\"t1\"", &format!("\"t{at}\""));
+                        let body =
+                            pidf("alice", "open", &format!("{at}-{round}")).replace("\"t1\"", &format!("\"t{at}\""));
                         let reply = alice.publish("presence", tag.as_deref(), Some(600), &body);
                         assert_eq!(reply.code(), 200, "{reply:?}");
                         tag = reply.header("SIP-ETag").map(str::to_owned);
@@ -163,7 +164,11 @@ fn of_changes_at_two_servers_at_once_the_last_one_is_told_last(db: &Database) {
             let (cseq, last) = by_cseq.last_key_value().expect("was told");
             for at in 0..2 {
                 let note = format!("<note>{at}-{ROUNDS}</note>");
-                assert!(last.iter().all(|body| body.contains(&note)), "{what}: {}, CSeq {cseq}: no {note} in {last:?}", phone.user);
+                assert!(
+                    last.iter().all(|body| body.contains(&note)),
+                    "{what}: {}, CSeq {cseq}: no {note} in {last:?}",
+                    phone.user
+                );
             }
         }
         for server in &servers {

@@ -389,7 +389,7 @@ fn make_folder(dir: PathBuf) -> Result<PathBuf, String> {
 
 /// A free port below those that the system gives to phones: while the server restarts, none of them takes it. The place
 /// to begin at differs from server to server, because others look for a port at the same time.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     const PORTS: u64 = 20_000;
     let start = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), "port");
     let ports = (0..PORTS).map(|n| 10_000 + (start.wrapping_add(n) % PORTS) as u16);

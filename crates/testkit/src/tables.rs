@@ -76,6 +76,30 @@ impl Tables {
         String::from_utf8_lossy(&output.stdout).lines().map(|line| self.row(line)).collect()
     }
 
+    /// Runs statements in one go; false if one failed.
+    #[must_use]
+    pub fn try_run(&self, statements: &str) -> bool {
+        let mut client = self.client();
+        match self.kind() {
+            None => client.arg(statements),
+            Some(kind) => client.args(kind.statement(statements)),
+        };
+        client.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success())
+    }
+
+    /// Deadlocks that the server has broken so far.
+    #[must_use]
+    pub fn deadlocks(&self) -> i64 {
+        match self.kind() {
+            None => 0,
+            Some(Kind::Postgres) => self.number("SELECT sum(deadlocks) FROM pg_stat_database"),
+            Some(Kind::MariaDb) => {
+                let of = "SELECT variable_value FROM information_schema.global_status WHERE variable_name=";
+                self.number(&format!("{of}'INNODB_DEADLOCKS'"))
+            }
+        }
+    }
+
     /// Runs statements that give nothing; as many as one likes.
     pub fn script(&self, statements: &str) {
         let mut client = self.client().stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("runs the client");

@@ -15,6 +15,17 @@ pub use rows::{Row, Rows};
 use values::Bound;
 pub use values::{Assign, Column, Condition, Op, Value};
 
+/// A part of what a query finds: so many rows, in this order.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// Column names, constant text.
+    pub by: &'a [u8],
+    /// So many rows at most; but all where the driver knows no parts ([`Driver::knows_parts`]).
+    pub rows: usize,
+    /// After so many that are left out.
+    pub after: usize,
+}
+
 /// The driver failed. It has logged why; most drivers say no more than that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failed;
@@ -105,6 +116,21 @@ impl Driver {
     /// Whether its database compares texts whatever the case, unless the tables say otherwise.
     fn ignores_case(&self) -> bool {
         self.name() == "mysql"
+    }
+
+    /// Whether it can give a part of what a query finds. These two have no SQL.
+    #[must_use]
+    pub fn knows_parts(&self) -> bool {
+        !matches!(self.name(), "text" | "redis")
+    }
+
+    /// What stands behind ORDER BY.
+    fn order_of(&self, Part { by, rows, after }: Part<'_>) -> Vec<u8> {
+        match after {
+            _ if !self.knows_parts() => by.to_vec(),
+            0 => [by, format!(" LIMIT {rows}").as_bytes()].concat(),
+            _ => [by, format!(" LIMIT {rows} OFFSET {after}").as_bytes()].concat(),
+        }
     }
 
     /// Whether it has transactions.
@@ -236,20 +262,21 @@ impl Connection {
         })
     }
 
-    /// Reads `columns` of the rows that meet all conditions, ordered by `order` (column names, constant text).
+    /// Reads `columns` of the rows that meet all conditions.
     pub fn query(
         &mut self,
         table: &'static [u8],
         columns: &[Column],
         of: &[Condition<'_>],
-        order: Option<&[u8]>,
+        part: Option<Part<'_>>,
     ) -> Result<Rows<'_>, Failed> {
         self.use_table(table)?;
         let mut of = Bound::conditions(of, self.driver.ignores_case());
         let keys = of.keys();
         let mut names: Vec<raw::str_> = columns.iter().map(|c| borrow(c.as_bytes())).collect();
         let wanted: Vec<raw::db_key_t> = names.iter_mut().map(|n| n as raw::db_key_t).collect();
-        let mut order = order.map(borrow);
+        let order = part.map(|part| self.driver.order_of(part));
+        let mut order = order.as_deref().map(borrow);
         let order = order.as_mut().map_or(null_mut(), |o| o as raw::db_key_t);
         let mut result = null_mut();
         let query = self.functions().query.ok_or(Failed)?;
