@@ -59,7 +59,7 @@ fn refused(driver: &Driver) -> Option<String> {
             core.publ as u8
         ));
     }
-    if core.subs == SubsMode::Database && !driver.counts_rows() {
+    if core.subs == SubsMode::Database && Engine::of(driver) != Engine::Sqlite && !driver.counts_rows() {
         return Some(format!(
             "modparam subs_db_mode is 3 and db_url names db_{name}: that driver does not say whether a row was changed, \
              and a CSeq could be used twice; set subs_db_mode to 1 or 2"

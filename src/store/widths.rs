@@ -97,7 +97,10 @@ pub fn user_agent(text: &[u8]) -> Cow<'_, [u8]> {
     match database::engine() {
         Engine::Postgres if core::str::from_utf8(text).is_err() => Cow::Borrowed(b""),
         // Kamailio's own scripts make tables in Latin-1, which MySQL does not put other letters into.
-        Engine::MySql if !text.is_ascii() => text.iter().map(|b| if b.is_ascii() { *b } else { b'?' }).collect(),
+        Engine::MySql if !text.is_ascii() => {
+            let latin = String::from_utf8_lossy(text).replace(|c| c > '\u{ff}', "?");
+            Cow::Owned(latin.into_bytes())
+        }
         _ => Cow::Borrowed(text),
     }
 }

@@ -41,9 +41,15 @@ impl Watcher {
     fn new(server: &Kamailio, user: &str, event: &str) -> Self {
         let mut phone = Phone::new(user, server.port);
         let dialog = phone.subscribe("alice", event, 600);
-        let mut watcher = Self { phone, dialog, told: Vec::new() };
-        watcher.hear(1, "after the SUBSCRIBE");
-        watcher
+        Self { phone, dialog, told: Vec::new() }
+    }
+
+    /// Watchers in turns at both servers, who have their first NOTIFY.
+    fn several(servers: &[Kamailio; 2], count: usize, event: impl Fn(usize) -> &'static str) -> Vec<Self> {
+        let new = |n: usize| Self::new(&servers[n % 2], &format!("w{n}"), event(n));
+        let mut watchers: Vec<Self> = (0..count).map(new).collect();
+        watchers.iter_mut().for_each(|w| w.hear(1, "after the SUBSCRIBE"));
+        watchers
     }
 
     /// The next NOTIFY. One that was sent again, because the phone was slow to answer, is none.
@@ -73,12 +79,7 @@ fn each_watcher_is_told_once_of_each_state_by_one_of_two_servers(db: &Database) 
         let what = format!("notifier_processes {notifiers}, send_fast_notify {fast}");
         let servers = two(db, with(notifiers, fast));
         // Packages with watcher information, which are told at once, and without, which `send_fast_notify` 0 keeps back.
-        let mut watchers: Vec<Watcher> = (0..8)
-            .map(|n| {
-                let event = ["presence", "dialog"][n / 2 % 2];
-                Watcher::new(&servers[n % 2], &format!("{event}{n}"), event)
-            })
-            .collect();
+        let mut watchers = Watcher::several(&servers, 8, |n| ["presence", "dialog"][n / 2 % 2]);
         let mut publishers = servers.each_ref().map(|server| Phone::new("alice", server.port));
         let mut tags = [None, None];
         for round in 0..6 {
@@ -207,8 +208,7 @@ fn a_dialog_goes_on_at_either_server(db: &Database) {
 
 fn what_runs_out_is_told_by_one_of_two_servers(db: &Database) {
     let servers = two(db, |builder| with(1, 1)(builder).param("clean_period", 1).param("db_update_period", 1));
-    let mut watchers: Vec<Watcher> =
-        (0..6).map(|n| Watcher::new(&servers[n % 2], &format!("w{n}"), "presence")).collect();
+    let mut watchers = Watcher::several(&servers, 6, |_| "presence");
     let mut short = Phone::new("short", servers[0].port);
     short.subscribe("alice", "presence", 2);
     let mut heard = vec![short.notify()];
@@ -240,8 +240,7 @@ fn an_idle_server_leaves_the_database_alone(db: &Database) {
     let counts_lines = matches!(db, Database::Sqlite(_));
     let busy = |builder| if counts_lines { with(4, 1)(builder).debug(3) } else { with(4, 1)(builder) };
     let servers = two(db, busy);
-    let mut watchers: Vec<Watcher> =
-        (0..6).map(|n| Watcher::new(&servers[n % 2], &format!("w{n}"), "presence")).collect();
+    let mut watchers = Watcher::several(&servers, 6, |_| "presence");
     let mut alice = Phone::new("alice", servers[0].port);
     assert_eq!(alice.publish("presence", None, Some(600), &pidf("alice", "open", "here")).code(), 200);
     watchers.iter_mut().for_each(|w| w.hear(1, "of the publication"));
