@@ -148,6 +148,9 @@ fn beside_broken_rows(db: &Database, modes: &[(u8, u8)]) {
         let smuggled = bob.inbox.iter().find(|notify| notify.header("Injected").is_some());
         assert_eq!(smuggled, None, "{what}: a line end in a column became a header field");
         assert_eq!(again.resubscribe(&mut dialog, 0).code(), 200, "{what}");
+        if let Tables::Sqlite(_) = first.tables() {
+            assert_eq!(first.tables().run("PRAGMA integrity_check"), ["ok"], "{what}");
+        }
         assert!(server.stop().success(), "{what}");
         for sign in ["panic", "signal 6", "signal 11", "CRITICAL", "BUG:"] {
             assert_eq!(server.log_lines(sign), Vec::<String>::new(), "{what}");

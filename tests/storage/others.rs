@@ -66,7 +66,7 @@ struct Redis(Child, u16);
 
 impl Redis {
     fn start() -> Self {
-        let port = testkit::kamailio::free_port();
+        let port = testkit::place::free_port();
         let mut server = Command::new("redis-server");
         server.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &port.to_string()]);
         let child = server.stdout(Stdio::null()).spawn().expect("runs redis-server");

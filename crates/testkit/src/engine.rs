@@ -4,7 +4,7 @@
 //! first wanted; its servers share it with a database each. Nothing is synced: what a test kills is a process, never the
 //! machine. When the test's thread ends, however it does, the kernel kills what is left.
 
-use crate::kamailio::{free_port, new_folder, remove};
+use crate::place::{free_port, kill_all, new_folder, remove};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -182,7 +182,7 @@ impl Engine {
     pub fn kill(&self) {
         let Some(mut child) = self.server.lock().expect("nobody panics with it").take() else { return };
         let signal = if self.kind == Kind::Postgres { "KILL" } else { "TERM" };
-        crate::kamailio::kill_all(signal, &[child.id().to_string()]);
+        kill_all(signal, &[child.id().to_string()]);
         let _ = child.wait();
         // PostgreSQL's other processes notice by themselves; until then they hold the port and the data.
         if self.kind == Kind::Postgres {
@@ -274,7 +274,7 @@ impl Drop for Engine {
         let Ok(server) = self.server.get_mut() else { return };
         if let (Some(child), Kind::Postgres) = (server.as_ref(), self.kind) {
             // At once, but with its shared memory given back.
-            crate::kamailio::kill_all("QUIT", &[child.id().to_string()]);
+            kill_all("QUIT", &[child.id().to_string()]);
             let end = Instant::now() + Duration::from_secs(5);
             while Instant::now() < end && server.as_mut().is_some_and(|c| matches!(c.try_wait(), Ok(None))) {
                 std::thread::sleep(Duration::from_millis(5));

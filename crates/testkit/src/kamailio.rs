@@ -1,6 +1,8 @@
 //! A real Kamailio, on its own port and in its own folder, killed when dropped.
 
-use crate::engine::{Engine, Kind};
+pub use crate::database::Database;
+pub use crate::place::kill_all;
+use crate::place::{free_port, make_folder, new_folder, remove};
 use crate::tables::Tables;
 use std::fmt::Write as _;
 use std::fs;
@@ -8,7 +10,6 @@ use std::net::UdpSocket;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const STOCK_MODULES: &str = "/usr/lib/x86_64-linux-gnu/kamailio/modules";
@@ -60,46 +61,6 @@ pub fn modules() -> PathBuf {
 pub fn stock() -> PathBuf {
     let kept = modules().join("presence.so.stock");
     if kept.exists() { kept } else { modules().join("presence.so") }
-}
-
-/// The database behind the server.
-#[derive(Clone, Debug)]
-pub enum Database {
-    /// None.
-    None,
-    /// A SQLite file with Kamailio's schema, in the server's folder; the journal mode as PRAGMA names it.
-    Sqlite(&'static str),
-    /// An existing SQLite file.
-    SqliteFile(PathBuf),
-    /// A database of the test's own PostgreSQL, with Kamailio's schema.
-    Postgres,
-    /// A database of the test's own MariaDB, with Kamailio's schema.
-    MariaDb,
-    /// Tables that are there already.
-    At(Tables),
-}
-
-impl Database {
-    /// The tables, made if they are to be new; `dir` is the server's folder.
-    fn tables(&self, dir: &Path) -> Result<Option<Tables>, String> {
-        let of = |kind| {
-            let engine = Engine::of_this_test(kind)?;
-            let name = engine.create_database()?;
-            Ok(Some(Tables::Server(engine, name)))
-        };
-        match self {
-            Self::None => Ok(None),
-            Self::Sqlite(journal) => {
-                let file = dir.join("db.sqlite");
-                crate::sqlite::try_create(&file, journal)?;
-                Ok(Some(Tables::Sqlite(file)))
-            }
-            Self::SqliteFile(file) => Ok(Some(Tables::Sqlite(file.clone()))),
-            Self::Postgres => of(Kind::Postgres),
-            Self::MariaDb => of(Kind::MariaDb),
-            Self::At(tables) => Ok(Some(tables.clone())),
-        }
-    }
 }
 
 /// What is to be started.
@@ -373,38 +334,8 @@ impl Builder {
     }
 }
 
-pub(crate) fn new_folder() -> Result<PathBuf, String> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let base = if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
-    make_folder(base.join(format!("presence-test-{}-{number}", std::process::id())))
-}
-
-fn make_folder(dir: PathBuf) -> Result<PathBuf, String> {
-    match fs::create_dir_all(&dir) {
-        Ok(()) => Ok(dir),
-        Err(e) => Err(format!("the folder {} cannot be made: {e}", dir.display())),
-    }
-}
-
-/// A free port below those that the system gives to phones: while the server restarts, none of them takes it. The place
-/// to begin at differs from server to server, because others look for a port at the same time.
-pub fn free_port() -> u16 {
-    const PORTS: u64 = 20_000;
-    let start = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), "port");
-    let ports = (0..PORTS).map(|n| 10_000 + (start.wrapping_add(n) % PORTS) as u16);
-    ports.into_iter().find(|&port| UdpSocket::bind(("127.0.0.1", port)).is_ok()).expect("a free port")
-}
-
 fn kill(signal: &str, pid: u32) {
     kill_all(signal, &[pid.to_string()]);
-}
-
-/// Sends a signal to processes, or to groups (numbers below zero). The shell has this built in; not every machine has
-/// it as a program.
-pub fn kill_all(signal: &str, pids: &[String]) {
-    let script = "signal=$1; shift; kill -s \"$signal\" -- \"$@\"";
-    let _ = Command::new("sh").args(["-c", script, "sh", signal]).args(pids).stderr(Stdio::null()).status();
 }
 
 /// A running server.
@@ -636,16 +567,6 @@ impl Kamailio {
         let main = self.pid();
         let children = fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap_or_default();
         std::iter::once(main).chain(children.split_whitespace().filter_map(|p| p.parse().ok())).collect()
-    }
-}
-
-/// Removes a folder in which killed processes may still have a last file made or deleted.
-pub(crate) fn remove(folder: &Path) {
-    for _ in 0..50 {
-        if fs::remove_dir_all(folder).is_ok() || !folder.exists() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

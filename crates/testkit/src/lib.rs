@@ -5,9 +5,11 @@
 //! build of this project. `KAMAILIO_BIN` and `KAMAILIO_MODULES` pick another Kamailio.
 
 pub mod cmodule;
+pub mod database;
 pub mod engine;
 pub mod kamailio;
 pub mod phone;
+pub mod place;
 pub mod sip;
 pub mod sqlite;
 pub mod tables;
