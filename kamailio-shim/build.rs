@@ -333,6 +333,7 @@ const VARIABLES: &[&str] = &[
     "PVT_OTHER",
     "PV_NAME_.*",
     "MODULE_INTERFACE_VER",
+    "sql_buffer_size",
     "process_no",
     "L_.*",
     "RPC_.*",

@@ -20,8 +20,16 @@ build|glob:/usr/lib/llvm-*/lib/clang/*/include/stddef.h|clang|the compiler's own
 test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so|kamailio-tls-modules|phones over TLS
 test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/websocket.so|kamailio-websocket-modules|phones over WebSocket
 test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/pua_json.so|kamailio-json-modules|what comes as JSON is published
-test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/db_mysql.so|kamailio-mysql-modules|the driver of Kamailio's default configuration
-test|cmd:mariadbd|mariadb-server|a database for Kamailio's default configuration
+test|glob:/usr/lib/postgresql/*/bin/initdb|postgresql|the storage tests start one of their own
+test|cmd:psql|postgresql-client|the storage tests look into its tables
+test|cmd:mariadbd|mariadb-server|the storage tests and Kamailio's default configuration start one of their own
+test|cmd:mariadb|mariadb-client|the storage tests look into its tables
+test|cmd:redis-server|redis-server|what works with Redis, and what is refused
+test|cmd:redis-cli|redis-tools|puts the versions of the tables into it
+test|cmd:setpriv|util-linux|the database servers do not run as root
+test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/db_postgres.so|kamailio-postgres-modules|Kamailio's PostgreSQL driver
+test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/db_mysql.so|kamailio-mysql-modules|Kamailio's driver for MySQL and MariaDB
+test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/db_redis.so|kamailio-redis-modules|Kamailio's Redis driver
 test|cmd:xmllint|libxml2-utils|validates the documents that the server sends
 test|cmd:valgrind|valgrind|counts leaks in the interface tests
 test|cmd:python3|python3|a second SQLite writer in the contention tests

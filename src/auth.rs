@@ -9,6 +9,7 @@ use crate::store::schema as col;
 use kamailio::db::{Assign, Condition, Op, Row, Value};
 use kamailio::log;
 use kamailio::str::show;
+use presence_core::config::SubsMode;
 use presence_core::host::{Authorisation, Decision, Request, Resource};
 use presence_core::package::Package;
 use presence_core::refusal::Fault;
@@ -28,8 +29,14 @@ pub fn authorise(registry: &[Package], request: &Request<'_>) -> Result<Authoris
     if !package.needs_auth || !database::is_open() {
         return Ok(Authorisation::active());
     }
-    if let Some(stored) = stored(package, request)? {
-        return Ok(stored);
+    match stored(package, request) {
+        Ok(Some(stored)) => return Ok(stored),
+        Ok(None) => {}
+        // What is stored is what the rules said. Subscriptions in memory go on without the database.
+        Err(_) if settings().core.subs == SubsMode::WriteBack => {
+            return decide(request, Status::Pending, b"", &Rules::of(request.resource)?);
+        }
+        Err(fault) => return Err(fault),
     }
     let decided = decide(request, Status::Pending, b"", &Rules::of(request.resource)?)?;
     store(package, request, &decided);

@@ -47,6 +47,9 @@ pub fn handle_publish(msg: &mut Message<'_>, sender: Option<&[u8]>) -> i32 {
         Err(refusal) => return answer(Err(refusal), msg, false),
     };
     let request = presence_core::publish::Publish { sender: sender.as_deref(), ..request };
+    if let Err(refusal) = store::widths::check_publish(&request) {
+        return answer(Err(refusal), msg, false);
+    }
     if sender.as_deref().is_some_and(|uri| kamailio::uri::parse(uri).is_none()) {
         return answer(Err(Refusal::BadRequest), msg, false);
     }
@@ -64,6 +67,9 @@ pub fn handle_subscribe(msg: &mut Message<'_>, watcher: Option<UserHost<'_>>) ->
         Ok(request) => request,
         Err(refusal) => return answer(Err(refusal), msg, false),
     };
+    if let Err(refusal) = store::widths::check_subscribe(&request) {
+        return answer(Err(refusal), msg, false);
+    }
     let (outcome, replied) = with_server(Some(msg), |server| server.subscribe(&request));
     let outcome = outcome.unwrap_or(Err(Refusal::ServerError));
     let outcome = outcome.map(|subscription| pv::remember(msg, Some(subscription)));

@@ -92,7 +92,7 @@ params! {
         timeout_rm_subs = 1, "1: a NOTIFY that nobody answers ends the subscription";
         send_fast_notify = 1, "0: no NOTIFY right after a SUBSCRIBE for packages without watcher information";
         fetch_rows = 500, "rows that are read from the database at a time";
-        db_table_lock_type = 1, "1: lock the table while several statements belong together, where the driver does that";
+        db_table_lock_type = 1, "kept for compatibility: no table is locked, rows are compared as they are written";
         local_log_level = 2, "log level of the line about each NOTIFY";
         subs_remove_match = 0, "kept for compatibility: a subscription is always matched by its whole dialog";
         retrieve_order = 0, "order in which documents are combined: 0 by arrival, 1 by retrieve_order_by";
@@ -164,8 +164,6 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// `db_wait_time`.
     pub db_wait: Duration,
-    /// `db_table_lock_type` 1.
-    pub lock_tables: bool,
 }
 
 static SETTINGS: OnceLock<Settings> = OnceLock::new();
@@ -291,7 +289,6 @@ impl Settings {
             notifiers: 1,
             poll_interval: Duration::from_millis(100),
             db_wait: Duration::from_millis(4000),
-            lock_tables: true,
         }
     }
 
@@ -362,7 +359,6 @@ impl Settings {
                     / within("notifier_poll_rate", corrected("notifier_poll_rate", n, n > 0, 10), 1, 1000)?
             },
             db_wait: Duration::from_millis(within("db_wait_time", p.db_wait_time.get(), 1, 60_000)?.into()),
-            lock_tables: p.db_table_lock_type.get() == 1,
             core,
         })
     }

@@ -15,6 +15,7 @@ pub fn restore() -> bool {
         if !versions_fit() {
             return Err(Fault::Storage);
         }
+        store::widths::read();
         let Some(store) = store::shared() else { return Ok(()) };
         match settings().core.subs {
             SubsMode::WriteThrough | SubsMode::WriteBack => subscriptions(store)?,

@@ -292,7 +292,7 @@ fn row(s: &subs_t) -> Vec<Assign<'_>> {
     row.extend([
         Assign(col::EVENT, event),
         // SAFETY: as above.
-        Assign(col::EVENT_ID, Value::text_or_null(unsafe { bytes(&s.event_id) })),
+        Assign(col::EVENT_ID, Value::text_if_any(unsafe { bytes(&s.event_id) })),
         Assign(col::LOCAL_CSEQ, number(s.local_cseq)),
         Assign(col::REMOTE_CSEQ, number(s.remote_cseq)),
         Assign(col::EXPIRES, Value::Int(Timestamp(s.expires).column())),

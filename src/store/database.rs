@@ -1,28 +1,34 @@
 //! This process's connection to the database, and how it waits for others.
 //!
-//! Between processes of one server writes go through a gate, one after the other: SQLite's own waiting starves some
-//! (figures in ARCHITECTURE.md). Other programs may write the same file, so SQLite waits too, a little at a time,
-//! until the request's patience (`db_wait_time`) is over. Inside of a call nothing but SQL happens (rule D1).
+//! With SQLite writes of one server's processes go through a gate, one after the other: its own waiting starves some
+//! (figures in ARCHITECTURE.md). Others may write the same tables, so the database waits for locks too, a little at a
+//! time, until the request's patience (`db_wait_time`) is over. What fails for another reason than a lock is tried again
+//! a few times, as servers end one of two transactions that wait for each other, and restart. No table is locked: rows
+//! are compared as they are written. Inside of a call nothing but SQL happens (rule D1).
 
+use super::engine::Engine;
 use super::health::{self, Failure};
 use super::schema as col;
 use crate::params::settings;
 use kamailio::db::{Condition, Connection, Driver, Failed, Op, Value};
 use kamailio::lock::Gate;
 use kamailio::log;
+use presence_core::config::{PublMode, SubsMode};
 use presence_core::refusal::Fault;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// How long SQLite waits for a lock at a time, in milliseconds.
-const BUSY_STEP: u64 = 400;
+/// The longest pause before the first retry, in milliseconds; it grows with each.
+const PAUSE: u64 = 16;
 
 static DRIVER: OnceLock<Driver> = OnceLock::new();
 static GATE: OnceLock<Gate> = OnceLock::new();
 
 thread_local! {
     static CONNECTION: RefCell<Option<Connection>> = const { RefCell::new(None) };
+    /// Whether the last statement failed.
+    static FAILED: Cell<bool> = const { Cell::new(false) };
     static BESIDE: RefCell<Vec<Write>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -35,11 +41,33 @@ pub fn bind(url: &[u8]) -> bool {
         );
         return false;
     };
+    if let Some(sentence) = refused(&driver) {
+        log!(Error, "{sentence}");
+        return false;
+    }
     let Some(gate) = Gate::create() else {
         log!(Error, "no shared memory for the database");
         return false;
     };
     DRIVER.set(driver).is_ok() && GATE.set(gate).is_ok()
+}
+
+/// What this driver cannot do of what is configured.
+fn refused(driver: &Driver) -> Option<String> {
+    let (name, core) = (driver.name(), &settings().core);
+    if name == "redis" && core.publ != PublMode::Memory {
+        return Some(format!(
+            "modparam publ_cache is {} and db_url names db_{name}: that driver cannot keep documents, set publ_cache to 2",
+            core.publ as u8
+        ));
+    }
+    if core.subs == SubsMode::Database && Engine::of(driver) != Engine::Sqlite && !driver.counts_rows() {
+        return Some(format!(
+            "modparam subs_db_mode is 3 and db_url names db_{name}: that driver does not say whether a row was changed, \
+             and a CSeq could be used twice; set subs_db_mode to 1 or 2"
+        ));
+    }
+    None
 }
 
 /// Opens this process's connection.
@@ -49,11 +77,8 @@ pub fn open() -> bool {
         log!(Error, "no connection to the database of modparam db_url: is it there, and do name and rights fit?");
         return false;
     };
-    if is_sqlite() {
-        let step = settings().db_wait.as_millis().min(u128::from(BUSY_STEP));
-        if connection.command(&format!("PRAGMA busy_timeout={step}")).is_err() {
-            log!(Warning, "the database does not wait for others: PRAGMA busy_timeout failed");
-        }
+    if engine().prepare(&mut connection, settings().db_wait).is_err() {
+        log!(Warning, "the database does not wait for locks as db_wait_time says: the connection could not be set so");
     }
     CONNECTION.set(Some(connection));
     true
@@ -69,22 +94,45 @@ pub fn is_open() -> bool {
     CONNECTION.with_borrow(Option::is_some)
 }
 
+/// Which database it is.
+pub fn engine() -> Engine {
+    DRIVER.get().map_or(Engine::Other, Engine::of)
+}
+
+/// Whether the driver can give a part of what a query finds; otherwise all comes at once.
+pub fn knows_parts() -> bool {
+    DRIVER.get().is_none_or(Driver::knows_parts)
+}
+
 /// Whether the database is SQLite, which has one writer at a time.
 pub fn is_sqlite() -> bool {
-    DRIVER.get().is_some_and(|d| d.name() == "sqlite")
+    engine() == Engine::Sqlite
 }
 
 fn attempt<R>(until: Instant, mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<R, Fault> {
+    let (engine, patience) = (engine(), settings().db_wait);
     CONNECTION.with_borrow_mut(|connection| {
         let connection = connection.as_mut().ok_or(Fault::Storage)?;
+        let mut failures = 0;
         loop {
             let start = Instant::now();
-            match run(connection) {
-                Ok(result) => return Ok(result),
-                // Drivers do not say why. What took as long as SQLite waits for a lock was a lock.
-                Err(Failed)
-                    if is_sqlite() && start.elapsed().as_millis() as u64 * 10 >= BUSY_STEP * 9 && start < until => {}
-                Err(Failed) => return Err(Fault::Storage),
+            // A connection that comes back comes back as if nothing had been set. And PostgreSQL's driver escapes values
+            // for the connection as it is before it connects again: on one that is gone a document would be spoilt.
+            let ready = if FAILED.get() { engine.prepare(connection, patience) } else { Ok(()) };
+            let outcome = ready.and_then(|()| run(connection));
+            FAILED.set(outcome.is_err() && engine != Engine::Sqlite);
+            if let Ok(result) = outcome {
+                return Ok(result);
+            }
+            let was_locked = start.elapsed() * 10 >= engine.step(patience) * 9;
+            failures += u32::from(!was_locked);
+            if start >= until || failures > engine.retries() {
+                return Err(Fault::Storage);
+            }
+            if !was_locked {
+                // Two that were in each other's way must not meet again.
+                let pause = kamailio::proc::random() % (PAUSE * u64::from(failures)) + 1;
+                std::thread::sleep(Duration::from_millis(pause));
             }
         }
     })
@@ -105,7 +153,7 @@ pub fn answers() -> Result<(), Fault> {
 
 /// Writes several statements as one. On a failure nothing of them is there.
 pub fn write_together<R>(mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<R, Fault> {
-    write(|db| transaction(db, settings().lock_tables, &mut run))
+    write(|db| transaction(db, &mut run))
 }
 
 /// A write that somebody has handed over.
@@ -147,9 +195,8 @@ pub fn write_all<R>(mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -
     let beside = BESIDE.take();
     let start = Instant::now();
     if !beside.is_empty() {
-        // No LOCK TABLES: it would shut out the second table.
         let together = write(|db| {
-            transaction(db, false, |db| {
+            transaction(db, |db| {
                 beside.iter().try_for_each(|change| change(db))?;
                 run(db)
             })
@@ -165,42 +212,21 @@ pub fn write_all<R>(mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -
     write(run)
 }
 
-fn transaction<R>(
-    db: &mut Connection,
-    lock: bool,
-    run: impl FnOnce(&mut Connection) -> Result<R, Failed>,
-) -> Result<R, Failed> {
-    begin(db, lock)?;
+fn transaction<R>(db: &mut Connection, run: impl FnOnce(&mut Connection) -> Result<R, Failed>) -> Result<R, Failed> {
+    let engine = engine();
+    engine.begin(db)?;
     match run(db) {
-        Ok(result) if commit(db).is_ok() => Ok(result),
+        Ok(result) if engine.commit(db).is_ok() => Ok(result),
         _ => {
-            roll_back(db);
+            engine.roll_back(db);
             Err(Failed)
         }
     }
 }
 
-fn begin(db: &mut Connection, lock: bool) -> Result<(), Failed> {
-    if is_sqlite() { db.command("BEGIN IMMEDIATE").map(drop) } else { db.begin(lock) }
-}
-
-fn commit(db: &mut Connection) -> Result<(), Failed> {
-    if is_sqlite() { db.command("COMMIT").map(drop) } else { db.commit() }
-}
-
-fn roll_back(db: &mut Connection) {
-    // It may be rolled back already (a full disk): then this fails, and nothing is lost.
-    let _ = if is_sqlite() { db.command("ROLLBACK").map(drop) } else { db.roll_back() };
-}
-
 /// How many rows the last statement changed. `None`: the driver cannot say.
 pub fn changed_rows(db: &mut Connection) -> Option<usize> {
-    if is_sqlite() {
-        let rows = db.command("SELECT changes()").ok()?;
-        let count = rows.get(0)?.int(0);
-        return usize::try_from(count).ok();
-    }
-    db.affected()
+    engine().changed_rows(db)
 }
 
 /// How long a wait on the way down may take.

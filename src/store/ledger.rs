@@ -4,7 +4,7 @@ use super::schema as col;
 use super::{database, rows};
 use crate::abi::packages;
 use crate::params::settings;
-use kamailio::db::{Condition, Connection, Failed, Op, Value};
+use kamailio::db::{Condition, Connection, Failed, Op, Part, Value};
 use presence_core::dialog::DialogId;
 use presence_core::refusal::Fault;
 use presence_core::store::{Ledger, Rows, Swap};
@@ -24,9 +24,10 @@ fn number(column: kamailio::db::Column, value: u32) -> Condition<'static> {
 }
 
 /// Rows that meet these conditions; those that are not whole or whose package is not registered are left out.
-fn query(of: &[Condition<'_>], order: Option<String>) -> Result<(Vec<Subscription>, usize, i32), Fault> {
+fn query(of: &[Condition<'_>], limit: Option<usize>) -> Result<(Vec<Subscription>, usize, i32), Fault> {
     database::read(|db| {
-        let found = db.query(table(), &rows::COLUMNS, of, order.as_ref().map(String::as_bytes))?;
+        let part = limit.map(|rows| Part { by: b"id", rows, after: 0 });
+        let found = db.query(table(), &rows::COLUMNS, of, part)?;
         let last = found.iter().map(|row| row.int(rows::ID_AT)).max().unwrap_or(0);
         Ok((found.iter().filter_map(|row| rows::from_row(&row)).collect(), found.len(), last))
     })
@@ -37,7 +38,15 @@ fn swap(db: &mut Connection, change: &Swap) -> Result<bool, Failed> {
     let [call_id, to_tag, from_tag] = rows::identity(change.now.texts.dialog());
     let of = [call_id, to_tag, from_tag, number(col::LOCAL_CSEQ, local), number(col::REMOTE_CSEQ, remote)];
     rows::update(db, &change.now, 0, &of)?;
-    was_there(db)
+    if was_there(db)? {
+        return Ok(true);
+    }
+    // A refresh with the same CSeq (`cseq_offset`) or a decision that stands may change nothing: MySQL counts 0 then,
+    // and the row is as expected all the same.
+    if (change.now.local_cseq, change.now.remote_cseq) != change.was {
+        return Ok(false);
+    }
+    db.query(table(), &[col::ID], &of, None).map(|rows| !rows.is_empty())
 }
 
 /// Whether the last statement found its row. A driver that cannot say has to be believed.
@@ -78,7 +87,7 @@ impl Ledger for Table {
         let registry = packages::all();
         let package = registry.get(usize::from(rows.resource.package.0)).ok_or(Fault::Package)?;
         let mut of = vec![
-            Condition(col::PRESENTITY_URI, Op::Eq, Value::Text(rows.resource.uri)),
+            Condition(col::PRESENTITY_URI, super::uri_op(), Value::Text(rows.resource.uri)),
             Condition(col::EVENT, Op::Eq, Value::Text(&package.name)),
             Condition(col::ID, Op::Gt, Value::Int(after)),
         ];
@@ -89,12 +98,12 @@ impl Ledger for Table {
         if let Some(call_id) = rows.call_id {
             of.push(Condition(col::CALLID, Op::Eq, Value::Text(call_id)));
         }
-        let (page, count, last) = query(&of, Some(format!("id LIMIT {limit}")))?;
+        let (page, count, last) = query(&of, Some(limit))?;
         Ok((page, (count == limit).then_some(last)))
     }
 
     fn expired(&mut self, before: Timestamp, limit: usize) -> Result<Vec<Subscription>, Fault> {
         let of = [Condition(col::EXPIRES, Op::Lt, Value::Int(before.column()))];
-        Ok(query(&of, Some(format!("id LIMIT {limit}")))?.0)
+        Ok(query(&of, Some(limit))?.0)
     }
 }

@@ -5,7 +5,7 @@ use super::schema as col;
 use super::{database, rows, shared};
 use crate::abi::packages;
 use crate::params::settings;
-use kamailio::db::{Column, Condition, Op, Row, Value};
+use kamailio::db::{Column, Condition, Op, Part, Row, Value};
 use presence_core::config::{PublMode, SubsMode};
 use presence_core::host::{Publication, Resource};
 use presence_core::package::{Package, PackageId};
@@ -30,12 +30,17 @@ fn page<T>(
     (after, limit): (Place, usize),
     of_row: impl Fn(Place, &Row<'_>) -> Option<T>,
 ) -> Result<Page<T>, Fault> {
-    of.push(Condition(col::ID, Op::Gt, Value::Int(after as i32)));
-    let order = format!("id LIMIT {limit}");
+    // Where all comes at once, there need be no numbers either.
+    let in_parts = database::knows_parts();
+    if in_parts {
+        of.push(Condition(col::ID, Op::Gt, Value::Int(after as i32)));
+    }
+    let part = Part { by: b"id", rows: limit, after: 0 };
     database::read(|db| {
-        let rows = db.query(table, columns, &of, Some(order.as_bytes()))?;
+        let rows = db.query(table, columns, &of, Some(part))?;
         let place = |row: &Row<'_>| row.int(id_at).unsigned_abs();
-        let next = (rows.len() == limit).then(|| rows.iter().map(|row| place(&row)).max().unwrap_or(after));
+        let is_last = !in_parts || rows.len() < limit;
+        let next = (!is_last).then(|| rows.iter().map(|row| place(&row)).max().unwrap_or(after));
         Ok(Page { entries: rows.iter().filter_map(|row| of_row(place(&row), &row)).collect(), next })
     })
 }

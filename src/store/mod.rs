@@ -1,6 +1,7 @@
 //! Where subscriptions and publications are: in shared memory, in the database, or in both.
 
 pub mod database;
+mod engine;
 pub mod health;
 mod journal;
 mod ledger;
@@ -8,17 +9,20 @@ pub mod listing;
 mod publications;
 pub mod rows;
 pub mod schema;
+pub mod widths;
 
 use crate::abi::packages;
 use crate::host::now;
 use crate::params::settings;
 use journal::Written;
+use kamailio::db::Op;
 use kamailio::lock::GenLock;
 use kamailio::log;
 use kamailio::shm::Pool;
 use presence_core::config::{PublMode, SubsMode};
 use presence_core::host::{Publications, Subscriptions};
 use presence_core::store::{Book, Shelf, Store, TableBook};
+use presence_core::uri::UriMatch;
 use std::rc::Rc;
 use std::sync::OnceLock;
 
@@ -78,6 +82,14 @@ pub fn load(
 ) -> Result<(), presence_core::refusal::Exhausted> {
     let book = Book { store, journal: Written, config: &settings().core, packages: packages::all(), now: now() };
     book.load(subscription)
+}
+
+/// How a part of a URI is compared in the database (`sip_uri_match`).
+pub fn uri_op() -> Op {
+    match settings().core.uri_match {
+        UriMatch::CaseSensitive => Op::Eq,
+        UriMatch::CaseInsensitive => Op::Alike,
+    }
 }
 
 /// Whether anything is kept in the database.

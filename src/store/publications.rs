@@ -3,7 +3,7 @@
 use super::schema as col;
 use super::{Shared, database};
 use crate::params::settings;
-use kamailio::db::{Assign, Column, Condition, Connection, Failed, Op, Row, Value};
+use kamailio::db::{Assign, Column, Condition, Connection, Failed, Op, Part, Row, Value};
 use kamailio::log;
 use kamailio::str::show;
 use presence_core::config::{PublMode, RetrieveOrder};
@@ -51,8 +51,8 @@ pub fn identity<'a>(packages: &'a [Package], resource: Resource<'a>) -> [Conditi
     let (user, host) = split_sip_uri(resource.uri);
     let event = packages.get(usize::from(resource.package.0)).map(|p| p.name.as_slice()).unwrap_or_default();
     [
-        Condition(col::DOMAIN, Op::Eq, Value::Text(host)),
-        Condition(col::USERNAME, Op::Eq, Value::Text(user)),
+        Condition(col::DOMAIN, super::uri_op(), Value::Text(host)),
+        Condition(col::USERNAME, super::uri_op(), Value::Text(user)),
         Condition(col::EVENT, Op::Eq, Value::Text(event)),
     ]
 }
@@ -100,20 +100,17 @@ impl Table {
         read: impl Fn(&Row<'_>) -> T,
     ) -> Result<Vec<T>, Fault> {
         let order = match &settings().core.order {
-            RetrieveOrder::ReceivedTime => "received_time".into(),
-            RetrieveOrder::Columns(columns) => String::from_utf8_lossy(columns),
+            RetrieveOrder::ReceivedTime => "received_time, id".to_owned(),
+            RetrieveOrder::Columns(columns) => format!("{}, id", String::from_utf8_lossy(columns)),
         };
         let mut all = Vec::new();
         loop {
-            let order = match all.len() {
-                0 => format!("{order}, id LIMIT {PAGE}"),
-                read => format!("{order}, id LIMIT {PAGE} OFFSET {read}"),
-            };
+            let part = Part { by: order.as_bytes(), rows: PAGE, after: all.len() };
             let page = database::read(|db| {
-                let rows = db.query(table(), columns, &self.of(resource), Some(order.as_bytes()))?;
+                let rows = db.query(table(), columns, &self.of(resource), Some(part))?;
                 Ok(rows.iter().map(|row| read(&row)).collect::<Vec<_>>())
             })?;
-            let last = page.len() < PAGE;
+            let last = page.len() < PAGE || !database::knows_parts();
             all.extend(page);
             if last {
                 return Ok(all);
@@ -241,13 +238,13 @@ impl Publications for Table {
 
     fn expire(&mut self, budget: usize) -> Result<Vec<(Vec<u8>, PackageId)>, Fault> {
         let columns = [col::USERNAME, col::DOMAIN, col::EVENT, col::ETAG];
-        let order = format!("id LIMIT {}", budget.min(SLIM_PAGE));
+        let part = Part { by: b"id", rows: budget.min(SLIM_PAGE), after: 0 };
         let due = database::read(|db| {
             let of = [
                 Condition(col::EXPIRES, Op::Lt, Value::Int(self.now.unix.column())),
                 Condition(col::EXPIRES, Op::Gt, Value::Int(0)),
             ];
-            let rows = db.query(table(), &columns, &of, Some(order.as_bytes()))?;
+            let rows = db.query(table(), &columns, &of, Some(part))?;
             let texts = |row: Row<'_>| [0, 1, 2, 3].map(|i| row.text(i).to_vec());
             Ok(rows.iter().map(texts).collect::<Vec<_>>())
         })?;

@@ -109,10 +109,10 @@ fn number(n: u32) -> Value<'static> {
     Value::Int(n as i32)
 }
 
-/// A text of a subscription as its column holds it: NULL where the C module has nothing to write.
+/// A text of a subscription as its column holds it: not there where the C module has nothing to write.
 fn text(s: &Subscription, field: Field) -> Value<'_> {
     match field {
-        Field::RecordRoute | Field::Reason => Value::text_or_null(s.text(field)),
+        Field::RecordRoute | Field::Reason => Value::text_if_any(s.text(field)),
         _ => Value::Text(s.text(field)),
     }
 }
@@ -121,10 +121,11 @@ fn text(s: &Subscription, field: Field) -> Value<'_> {
 pub fn insert(db: &mut Connection, s: &Subscription, ahead: u32) -> Result<(), Failed> {
     let registry = packages::all();
     let event = registry.get(usize::from(s.package.0)).map(|p| p.name.as_slice()).unwrap_or_default();
+    let user_agent = super::widths::user_agent(s.text(Field::UserAgent));
     let mut row: Vec<Assign<'_>> = TEXTS.iter().map(|(column, field)| Assign(column, text(s, *field))).collect();
     row.extend([
-        Assign(col::USER_AGENT, Value::Text(s.text(Field::UserAgent))),
-        Assign(col::EVENT_ID, Value::text_or_null(s.event_id())),
+        Assign(col::USER_AGENT, Value::Text(&user_agent)),
+        Assign(col::EVENT_ID, Value::text_if_any(s.event_id())),
         Assign(col::PRESENTITY_URI, Value::Text(&s.presentity)),
         Assign(col::EVENT, Value::Text(event)),
         Assign(col::LOCAL_CSEQ, number(s.local_cseq.wrapping_add(ahead))),
@@ -141,7 +142,7 @@ pub fn insert(db: &mut Connection, s: &Subscription, ahead: u32) -> Result<(), F
         row.retain(|Assign(column, value)| match *column {
             col::USER_AGENT => *value != Value::Text(b""),
             col::FLAGS => *value != Value::Int(0),
-            _ => *value != Value::Null,
+            _ => *value != Value::Absent,
         });
     }
     db.insert(settings().active_watchers_table, &row)

@@ -2,19 +2,28 @@
 
 use crate::differences::{Difference, PERMITTED, is_over};
 use crate::table::{Row, Run, key};
-use crate::{ASK_FIRST, scenarios, server};
+use crate::{ASK_FIRST, for_stock, scenarios, server};
 use testkit::kamailio::Module;
 use testkit::phone::pidf;
-use testkit::{Kamailio, Phone, sqlite};
+use testkit::{Database, Kamailio, Phone};
+
+crate::on_each_database! {
+    publications_are_written_as_the_stock_module_writes_them,
+    subscriptions_are_written_as_the_stock_module_writes_them,
+    watchers_are_written_as_the_stock_module_writes_them,
+    an_offset_of_expires_changes_the_columns_as_with_the_stock_module,
+    the_id_of_an_event_has_its_column,
+}
 
 const TABLES: [&str; 3] = ["presentity", "active_watchers", "watchers"];
 
 type Tables = Vec<Vec<Row>>;
 
 /// The tables after a run. With write-back they are complete when the server has stopped.
-fn run(module: Module, publ: u8, subs: u8, extra: &str, scenario: fn(&Kamailio) -> Run) -> Tables {
+fn run(db: &Database, module: Module, publ: u8, subs: u8, extra: &str, scenario: fn(&Kamailio) -> Run) -> Tables {
     // One worker and no notifier: the stock module loses writes when two processes meet at the file.
-    let alone = server(publ, subs).children(1).param("notifier_processes", 0);
+    let alone = server(db, publ, subs).children(1).param("notifier_processes", 0);
+    let alone = for_stock(db, alone);
     let mut server = alone.module(module).extra(extra).routes(scenarios::ROUTES).start();
     let run = scenario(&server);
     if subs == 2 {
@@ -52,12 +61,12 @@ fn differences(table: &str, subs: u8, ours: &[Row], stock: &[Row], met: &mut [u3
     found
 }
 
-fn compare(modes: &[(u8, u8)], extra: &str, filled: &[&str], scenario: fn(&Kamailio) -> Run) {
+fn compare(db: &Database, modes: &[(u8, u8)], extra: &str, filled: &[&str], scenario: fn(&Kamailio) -> Run) {
     let mut found = Vec::new();
     let mut met = [0; PERMITTED.len()];
     for &(publ, subs) in modes {
-        let ours = run(Module::from_env(), publ, subs, extra, scenario);
-        let stock = run(Module::Stock, publ, subs, extra, scenario);
+        let ours = run(db, Module::from_env(), publ, subs, extra, scenario);
+        let stock = run(db, Module::Stock, publ, subs, extra, scenario);
         for (at, table) in TABLES.iter().enumerate() {
             if filled.contains(table) {
                 assert!(stock[at].len() >= 5, "{table}: only {} rows to compare", stock[at].len());
@@ -72,38 +81,33 @@ fn compare(modes: &[(u8, u8)], extra: &str, filled: &[&str], scenario: fn(&Kamai
     assert!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
 }
 
-#[test]
-fn publications_are_written_as_the_stock_module_writes_them() {
-    compare(&[(0, 2), (1, 2), (1, 3)], "", &["presentity"], scenarios::publications);
+fn publications_are_written_as_the_stock_module_writes_them(db: &Database) {
+    compare(db, &[(0, 2), (1, 2), (1, 3)], "", &["presentity"], scenarios::publications);
 }
 
-#[test]
-fn subscriptions_are_written_as_the_stock_module_writes_them() {
-    compare(&[(1, 1), (1, 2), (1, 3), (0, 1)], "", &["active_watchers"], scenarios::subscriptions);
+fn subscriptions_are_written_as_the_stock_module_writes_them(db: &Database) {
+    compare(db, &[(1, 1), (1, 2), (1, 3), (0, 1)], "", &["active_watchers"], scenarios::subscriptions);
 }
 
-#[test]
-fn watchers_are_written_as_the_stock_module_writes_them() {
-    compare(&[(1, 1), (1, 2), (1, 3)], ASK_FIRST, &["active_watchers", "watchers"], scenarios::watchers);
+fn watchers_are_written_as_the_stock_module_writes_them(db: &Database) {
+    compare(db, &[(1, 1), (1, 2), (1, 3)], ASK_FIRST, &["active_watchers", "watchers"], scenarios::watchers);
 }
 
-#[test]
-fn an_offset_of_expires_changes_the_columns_as_with_the_stock_module() {
+fn an_offset_of_expires_changes_the_columns_as_with_the_stock_module(db: &Database) {
     // More than the 25 s within which two times are the same.
     let offset = "modparam(\"presence\", \"expires_offset\", 100)";
-    compare(&[(1, 2)], offset, &["presentity"], scenarios::publications);
-    compare(&[(1, 1), (1, 3)], offset, &["active_watchers"], scenarios::subscriptions);
+    compare(db, &[(1, 2)], offset, &["presentity"], scenarios::publications);
+    compare(db, &[(1, 1), (1, 3)], offset, &["active_watchers"], scenarios::subscriptions);
 }
 
-#[test]
-fn the_id_of_an_event_has_its_column() {
+fn the_id_of_an_event_has_its_column(db: &Database) {
     // The stock module answers 489 to an Event with an id (RFC 6665 8.2.1 has it): nothing to compare with.
     for subs in [1, 2, 3] {
-        let mut server = server(1, subs).start();
+        let mut server = server(db, 1, subs).start();
         let mut bob = Phone::new("bob", server.port);
         bob.subscribe("alice", "presence;id=seven", 600);
         server.stop();
-        let rows = sqlite::run(&server.database_file(), "SELECT event, event_id FROM active_watchers");
+        let rows = server.tables().run("SELECT event, event_id FROM active_watchers");
         assert_eq!(rows, ["presence|seven"], "subs_db_mode {subs}");
         server.restart();
         let mut alice = Phone::new("alice", server.port);

@@ -1,11 +1,17 @@
 //! Every combination of `publ_cache` and `subs_db_mode` starts and serves.
 
-use crate::server;
+use crate::{server, server_on};
 use testkit::phone::pidf;
-use testkit::{Kamailio, Phone, sqlite};
+use testkit::{Database, Kamailio, Phone};
+
+crate::on_each_database! {
+    every_combination_serves_and_stops,
+    a_mode_that_does_not_exist_is_refused_with_a_sentence,
+    a_table_of_another_version_is_refused_with_a_sentence,
+}
 
 /// One round: subscribe, publish, be told, end.
-fn serve(server: &Kamailio, what: &str) {
+pub fn serve(server: &Kamailio, what: &str) {
     let mut alice = Phone::new("alice", server.port);
     let mut bob = Phone::new("bob", server.port);
     let mut dialog = bob.subscribe("alice", "presence", 600);
@@ -27,12 +33,11 @@ fn serve(server: &Kamailio, what: &str) {
     assert!(!carol.notify().body.contains("<note>here</note>"), "{what}");
 }
 
-#[test]
-fn every_combination_serves_and_stops() {
+fn every_combination_serves_and_stops(db: &Database) {
     for publ in 0..=2 {
         for subs in 0..=3 {
             let what = format!("publ_cache {publ}, subs_db_mode {subs}");
-            let mut server = server(publ, subs).start();
+            let mut server = server(db, publ, subs).start();
             serve(&server, &what);
             assert!(server.is_running(), "{what}");
             assert!(server.stop().success(), "{what}");
@@ -40,7 +45,7 @@ fn every_combination_serves_and_stops() {
                 server.log_lines("ERROR").into_iter().filter(|l| l.contains("presence")).collect();
             assert!(errors.is_empty(), "{what}: {errors:?}");
             // Carol is still there, where subscriptions are kept at all.
-            let rows = sqlite::number(&server.database_file(), "SELECT count(*) FROM active_watchers");
+            let rows = server.tables().number("SELECT count(*) FROM active_watchers");
             assert_eq!(rows, i64::from(subs != 0), "{what}");
         }
     }
@@ -57,27 +62,21 @@ fn only_memory_needs_no_database() {
     }
 }
 
-#[test]
-fn a_mode_that_does_not_exist_is_refused_with_a_sentence() {
+fn a_mode_that_does_not_exist_is_refused_with_a_sentence(db: &Database) {
     for (name, value) in [("publ_cache", 3), ("publ_cache", -1), ("subs_db_mode", 4), ("subs_db_mode", -1)] {
-        let log = server(1, 2).param(name, value).try_start().err().unwrap_or_else(|| panic!("{name} {value} started"));
+        let log =
+            server(db, 1, 2).param(name, value).try_start().err().unwrap_or_else(|| panic!("{name} {value} started"));
         assert!(log.contains(&format!("modparam {name} is {value}")), "{name} {value}:\n{log}");
     }
 }
 
-#[test]
-fn a_table_of_another_version_is_refused_with_a_sentence() {
+fn a_table_of_another_version_is_refused_with_a_sentence(db: &Database) {
     for table in ["presentity", "active_watchers", "watchers"] {
-        let mut server = server(1, 2).start();
+        let mut server = server(db, 1, 2).start();
         server.stop();
-        let file = server.database_file();
-        sqlite::run(&file, &format!("UPDATE version SET table_version=1 WHERE table_name='{table}'"));
-        let again = server_on(&file).try_start();
+        server.tables().script(&format!("UPDATE version SET table_version=1 WHERE table_name='{table}';"));
+        let again = server_on(server.tables(), 1, 2).try_start();
         let log = again.err().unwrap_or_else(|| panic!("started with {table} of version 1"));
         assert!(log.contains(table) && log.contains("version"), "{log}");
     }
-}
-
-fn server_on(file: &std::path::Path) -> testkit::kamailio::Builder {
-    Kamailio::builder().database(testkit::kamailio::Database::SqliteFile(file.into()))
 }

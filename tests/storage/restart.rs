@@ -1,12 +1,20 @@
-//! What was agreed outlives the server, and the change between this module and the stock one on the same file.
+//! What was agreed outlives the server, and the change between this module and the stock one on the same tables.
 
-use crate::{server, wait_for_number};
+use crate::{for_stock, server, wait_for_number};
 use testkit::kamailio::Module;
 use testkit::phone::{Dialog, pidf};
-use testkit::{Kamailio, Phone, sqlite};
+use testkit::{Database, Kamailio, Phone};
+
+crate::on_each_database! {
+    a_restart_changes_nothing,
+    the_stock_module_carries_on_and_so_do_we_again,
+    we_carry_on_where_the_stock_module_began,
+    what_was_acknowledged_outlives_a_kill,
+    what_was_flushed_outlives_a_kill_and_no_cseq_is_used_twice,
+}
 
 /// A watcher and a publisher, and what they know.
-struct Pair {
+pub struct Pair {
     alice: Phone,
     bob: Phone,
     dialog: Dialog,
@@ -16,7 +24,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn meet(server: &Kamailio) -> Self {
+    pub fn meet(server: &Kamailio) -> Self {
         let mut alice = Phone::new("alice", server.port);
         let mut bob = Phone::new("bob", server.port);
         let dialog = bob.subscribe("alice", "presence", 3000);
@@ -40,7 +48,7 @@ impl Pair {
     }
 
     /// Everything goes on: a publication by its tag, the dialog by its tags.
-    fn go_on(&mut self) {
+    pub fn go_on(&mut self) {
         self.round += 1;
         self.bob.inbox.clear();
         let note = format!("round {}", self.round);
@@ -55,7 +63,7 @@ impl Pair {
         self.bob.listen(std::time::Duration::from_millis(50));
     }
 
-    fn part(&mut self) {
+    pub fn part(&mut self) {
         let reply = self.bob.resubscribe(&mut self.dialog, 0);
         assert_eq!(reply.code(), 200, "{reply:?}");
         let last = self.bob.notify();
@@ -68,10 +76,11 @@ impl Pair {
 }
 
 /// Serves with one module after the other, on one file.
-fn take_turns(subs: u8, modules: &[Module]) {
+fn take_turns(db: &Database, subs: u8, modules: &[Module]) {
     println!("subs_db_mode {subs}: {modules:?}");
     // One worker and no notifier: the stock module loses writes when two processes meet at the file.
-    let alone = server(1, subs).children(1).param("notifier_processes", 0);
+    let alone = server(db, 1, subs).children(1).param("notifier_processes", 0);
+    let alone = for_stock(db, alone);
     let mut server = alone.module(modules[0].clone()).start();
     let mut pair = Pair::meet(&server);
     pair.go_on();
@@ -82,27 +91,24 @@ fn take_turns(subs: u8, modules: &[Module]) {
     pair.part();
     server.stop();
     let left = "SELECT (SELECT count(*) FROM active_watchers) + (SELECT count(*) FROM presentity)";
-    assert_eq!(sqlite::number(&server.database_file(), left), 0, "rows are left");
+    assert_eq!(server.tables().number(left), 0, "rows are left");
 }
 
-#[test]
-fn a_restart_changes_nothing() {
+fn a_restart_changes_nothing(db: &Database) {
     for subs in [1, 2, 3] {
-        take_turns(subs, &[Module::from_env(), Module::from_env(), Module::from_env()]);
+        take_turns(db, subs, &[Module::from_env(), Module::from_env(), Module::from_env()]);
     }
 }
 
-#[test]
-fn the_stock_module_carries_on_and_so_do_we_again() {
+fn the_stock_module_carries_on_and_so_do_we_again(db: &Database) {
     for subs in [1, 2, 3] {
-        take_turns(subs, &[Module::from_env(), Module::Stock, Module::from_env()]);
+        take_turns(db, subs, &[Module::from_env(), Module::Stock, Module::from_env()]);
     }
 }
 
-#[test]
-fn we_carry_on_where_the_stock_module_began() {
+fn we_carry_on_where_the_stock_module_began(db: &Database) {
     for subs in [1, 2, 3] {
-        take_turns(subs, &[Module::Stock, Module::from_env(), Module::Stock]);
+        take_turns(db, subs, &[Module::Stock, Module::from_env(), Module::Stock]);
     }
 }
 
@@ -113,10 +119,9 @@ fn die_and_start_again(server: &mut Kamailio) {
     server.restart();
 }
 
-#[test]
-fn what_was_acknowledged_outlives_a_kill() {
+fn what_was_acknowledged_outlives_a_kill(db: &Database) {
     for subs in [1, 3] {
-        let mut server = server(1, subs).start();
+        let mut server = server(db, 1, subs).start();
         let mut pair = Pair::meet(&server);
         (0..3).for_each(|_| pair.go_on());
         die_and_start_again(&mut server);
@@ -125,9 +130,8 @@ fn what_was_acknowledged_outlives_a_kill() {
     }
 }
 
-#[test]
-fn what_was_flushed_outlives_a_kill_and_no_cseq_is_used_twice() {
-    let mut server = server(1, 2).param("db_update_period", 1).start();
+fn what_was_flushed_outlives_a_kill_and_no_cseq_is_used_twice(db: &Database) {
+    let mut server = server(db, 1, 2).param("db_update_period", 1).start();
     let mut pair = Pair::meet(&server);
     wait_for_number(&server, "SELECT count(*) FROM active_watchers", 1);
     // These NOTIFYs are not in the row any more, or only in part.

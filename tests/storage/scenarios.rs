@@ -2,7 +2,7 @@
 
 use crate::table::Run;
 use testkit::phone::{Dialog, dialog_info, pidf};
-use testkit::{Kamailio, Phone, sqlite};
+use testkit::{Kamailio, Phone, Tables};
 
 /// Routes of the runs: a branch flag goes into the dialog if the request wants one.
 pub const ROUTES: &str = r#"
@@ -151,7 +151,7 @@ pub fn subscriptions(server: &Kamailio) -> Run {
 }
 
 /// Rules of a presentity: who may watch, who may not, and who is told that nobody is there.
-fn rules(file: &std::path::Path, user: &str) {
+pub fn rules(tables: &Tables, user: &str) {
     let rule = |id: &str, watcher: &str, action: &str| {
         format!(
             "<rule id=\"{id}\"><conditions><identity><one id=\"sip:{watcher}@test.local\"/></identity></conditions>\
@@ -165,19 +165,21 @@ fn rules(file: &std::path::Path, user: &str) {
         rule("b", "foe", "block"),
         rule("c", "bore", "polite-block")
     );
-    sqlite::run(
-        file,
-        &format!(
-            "INSERT INTO xcap (username, domain, doc, doc_type, etag, source, doc_uri, port) \
-             VALUES ('{user}', 'test.local', CAST('{document}' AS BLOB), 2, 'e', 1, '/rules/{user}', 0)"
-        ),
-    );
+    // SQLite knows a blob from a text; the others know the column.
+    let document = match tables {
+        Tables::Sqlite(_) => format!("CAST('{document}' AS BLOB)"),
+        Tables::Server(..) => format!("'{document}'"),
+    };
+    tables.script(&format!(
+        "INSERT INTO xcap (username, domain, doc, doc_type, etag, source, doc_uri, port) \
+         VALUES ('{user}', 'test.local', {document}, 2, 'e', 1, '/rules/{user}', 0);"
+    ));
 }
 
 /// Watchers who are allowed, refused, put off; with rules in the database.
 pub fn watchers(server: &Kamailio) -> Run {
     let mut run = begin(server);
-    rules(&server.database_file(), "alice");
+    rules(server.tables(), "alice");
     for (user, presentity) in
         [("friend", "alice"), ("foe", "alice"), ("bore", "alice"), ("stranger", "alice"), ("bob", "nobody")]
     {

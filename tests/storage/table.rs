@@ -1,7 +1,7 @@
 //! Rows as they are compared: every column by name, with what differs from run to run made equal.
 
 use std::collections::BTreeMap;
-use testkit::{Kamailio, sqlite};
+use testkit::Kamailio;
 
 /// A row: its columns as SQL literals, so that NULL, texts, blobs and numbers are told apart.
 pub type Row = BTreeMap<String, String>;
@@ -28,18 +28,10 @@ pub struct Run {
 impl Run {
     /// All rows of a table.
     pub fn rows(&self, server: &Kamailio, table: &str) -> Vec<Row> {
-        let file = server.database_file();
-        let columns = sqlite::run(&file, &format!("SELECT name FROM pragma_table_info('{table}')"));
-        assert!(columns.len() > 5, "no table {table}");
-        let quoted: Vec<String> = columns.iter().map(|c| format!("replace(quote({c}), char(10), ' ')")).collect();
-        let lines = sqlite::run(&file, &format!("SELECT {} FROM {table}", quoted.join(" || char(31) || ")));
-        lines.iter().map(|line| self.row(&columns, line)).collect()
-    }
-
-    fn row(&self, columns: &[String], line: &str) -> Row {
-        let values: Vec<&str> = line.split('\u{1f}').collect();
-        assert_eq!(values.len(), columns.len(), "{line}");
-        columns.iter().zip(values).map(|(column, value)| (column.clone(), self.settled(column, value))).collect()
+        let row = |row: Vec<(String, String)>| {
+            row.into_iter().map(|(column, value)| (column.clone(), self.settled(&column, &value))).collect()
+        };
+        server.tables().rows(table).into_iter().map(row).collect()
     }
 
     fn settled(&self, column: &str, value: &str) -> String {

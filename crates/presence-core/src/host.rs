@@ -186,6 +186,18 @@ pub struct Due {
     pub saw_before: bool,
 }
 
+/// Who stands in line for the NOTIFYs about a change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Line {
+    /// The book is asked while the NOTIFYs are claimed: a state that was read before is good enough.
+    InMemory,
+    /// Some whose rows were read just now. The state has to be read after that: a CSeq is taken only from a row that
+    /// nobody has changed since, so a higher CSeq never carries an older state, whichever server sends it.
+    JustRead,
+    /// Nobody any more.
+    Nobody,
+}
+
 /// The book of subscriptions.
 ///
 /// Every NOTIFY starts as a [`Notice`] that the book gives out, at most one at a time for each dialog, with the CSeq
@@ -212,7 +224,12 @@ pub trait Subscriptions {
     fn postpone(&mut self, resource: Resource<'_>) -> bool;
     /// A resource whose change was put off a while ago.
     fn postponed(&mut self) -> Option<(Vec<u8>, PackageId)>;
-    /// The next few NOTIFYs about a change, until there are none. `except` is a Contact that is not told.
+    /// Before the state is read that is told: lines up the next few watchers, where their rows are read first.
+    fn line_up(&mut self, resource: Resource<'_>, except: &[u8]) -> Result<Line, Fault> {
+        let _ = (resource, except);
+        Ok(Line::InMemory)
+    }
+    /// The next few NOTIFYs about a change, until there are none (of those who were lined up). `except` is a Contact that is not told.
     fn claim(
         &mut self,
         resource: Resource<'_>,

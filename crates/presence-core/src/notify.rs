@@ -2,7 +2,7 @@
 
 use crate::body::empty_dialog_info;
 use crate::host::{
-    Authorisation, Content, Decision, Host, Landing, Notice, Publications, Request, Resource, Sent, Shown,
+    Authorisation, Content, Decision, Host, Landing, Line, Notice, Publications, Request, Resource, Sent, Shown,
     Subscriptions, Token, Version,
 };
 use crate::package::{Family, Package, PackageId};
@@ -67,11 +67,16 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         if self.subscriptions.changed(resource)?.is_none() {
             return Ok(());
         }
-        let document = match gone {
-            Some(gone) => self.document_after(resource, gone)?,
-            None => self.document(resource, b"", false)?,
+        let document = |server: &mut Self| match gone {
+            Some(gone) => server.document_after(resource, gone),
+            None => server.document(resource, b"", false),
         };
-        self.tell_all(resource, &document, except, None)
+        let has_read = self.tell_all(resource, document, except, None)?;
+        if let (false, Some(gone)) = (has_read, gone) {
+            // Those who have a NOTIFY on its way see the removal with the next one.
+            self.document_after(resource, gone)?;
+        }
+        Ok(())
     }
 
     /// Tells of changes that could not be told when they came, until one of them cannot be told again.
@@ -92,7 +97,8 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         let Some(resource) = self.watcher_info(watched) else { return };
         let told = match self.subscriptions.changed(resource) {
             Ok(Some(version)) => {
-                self.tell_all(resource, &Document { version, body: None }, b"", changed.map(Watcher::of))
+                let no_state = |_: &mut Self| Ok(Document { version, body: None });
+                self.tell_all(resource, no_state, b"", changed.map(Watcher::of)).map(drop)
             }
             Ok(None) => Ok(()),
             Err(fault) => Err(fault),
@@ -102,26 +108,37 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         }
     }
 
+    /// Tells those who stand in line. Whether the state had to be read for that.
     fn tell_all(
         &mut self,
         resource: Resource<'_>,
-        document: &Document,
+        mut read: impl FnMut(&mut Self) -> Result<Document, Fault>,
         except: &[u8],
         changed: Option<Watcher>,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let mut watchers = WatcherList { changed, all: None };
+        let mut document: Option<Document> = None;
         let mut batch = Vec::new();
         loop {
+            let line = self.subscriptions.line_up(resource, except)?;
+            let known = match document.take() {
+                known if line == Line::Nobody => return Ok(known.is_some()),
+                Some(known) if line == Line::InMemory => known,
+                // Whoever brings a newer version tells the rest of those who watch.
+                Some(known) => Document { version: known.version, ..read(self)? },
+                None => read(self)?,
+            };
             batch.clear();
-            self.subscriptions.claim(resource, document.version, except, &mut batch)?;
-            if batch.is_empty() {
-                return Ok(());
+            self.subscriptions.claim(resource, known.version, except, &mut batch)?;
+            if batch.is_empty() && line == Line::InMemory {
+                return Ok(true);
             }
             for notice in batch.drain(..) {
-                if self.send(&notice, document.body.as_deref(), &mut watchers) {
+                if self.send(&notice, known.body.as_deref(), &mut watchers) {
                     self.tell(notice.token, resource);
                 }
             }
+            document = Some(known);
         }
     }
 

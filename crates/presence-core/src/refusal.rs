@@ -21,6 +21,8 @@ pub enum Refusal {
     NoSubscription,
     /// No package of that name (RFC 6665 4.2.1.1).
     BadEvent,
+    /// The document is larger than the database can take (RFC 3261 21.4.11).
+    TooLarge,
     /// Memory is exhausted, or the database cannot be written in time: nothing was changed. With write-through a refresh
     /// of a subscription is in memory by then.
     Unavailable(Seconds),
@@ -36,6 +38,7 @@ impl Refusal {
             Self::BadRequest => (400, c"Bad request"),
             Self::InvalidRequest => (400, c"Invalid request"),
             Self::ConditionFailed => (412, c"Conditional request failed"),
+            Self::TooLarge => (413, c"Request Entity Too Large"),
             Self::IntervalTooBrief(_) => (423, c"Interval Too Brief"),
             Self::NoSubscription => (481, c"Subscription does not exist"),
             Self::BadEvent => (489, c"Bad Event"),

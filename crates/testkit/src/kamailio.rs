@@ -1,12 +1,15 @@
 //! A real Kamailio, on its own port and in its own folder, killed when dropped.
 
+pub use crate::database::Database;
+pub use crate::place::{free_port, kill_all};
+use crate::place::{make_folder, new_folder, remove};
+use crate::tables::Tables;
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{TcpListener, UdpSocket};
+use std::net::UdpSocket;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const STOCK_MODULES: &str = "/usr/lib/x86_64-linux-gnu/kamailio/modules";
@@ -64,17 +67,6 @@ pub fn source() -> PathBuf {
 pub fn stock() -> PathBuf {
     let kept = modules().join("presence.so.stock");
     if kept.exists() { kept } else { modules().join("presence.so") }
-}
-
-/// The database behind the server.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Database {
-    /// None.
-    None,
-    /// A SQLite file with Kamailio's schema, in the server's folder; the journal mode as PRAGMA names it.
-    Sqlite(&'static str),
-    /// An existing SQLite file.
-    SqliteFile(PathBuf),
 }
 
 /// What is to be started.
@@ -315,32 +307,23 @@ impl Builder {
         self.module.path()
     }
 
-    /// The database as the modules take it, in quotes; empty for none.
-    fn db_url(&self, dir: &Path) -> String {
-        match &self.database {
-            Database::None => String::new(),
-            Database::Sqlite(_) => format!("\"sqlite:///{}\"", dir.join("db.sqlite").display()),
-            Database::SqliteFile(path) => format!("\"sqlite:///{}\"", path.display()),
-        }
-    }
-
     /// What a configuration file of its own is told.
-    fn definitions(&self, port: u16, dir: &Path) -> Vec<String> {
+    fn definitions(&self, port: u16, dir: &Path, tables: Option<&Tables>) -> Vec<String> {
         let own = [
             ("LISTEN", format!("udp:127.0.0.1:{port}")),
             ("LISTEN_TCP", format!("tcp:127.0.0.1:{port}")),
             ("SERVER", format!("\"sip:127.0.0.1:{port}\"")),
             ("PRESENCE", format!("\"{}\"", self.module.path().display())),
             ("CTL", format!("\"unix:{}\"", dir.join("ctl.sock").display())),
-            ("DB_URL", self.db_url(dir)),
+            ("DB_URL", tables.map(|t| format!("\"{}\"", t.url())).unwrap_or_default()),
         ];
         let given = self.defines.iter().map(|(name, value)| (name.as_str(), value.clone()));
         own.into_iter().chain(given).filter(|(_, v)| !v.is_empty()).map(|(name, v)| format!("{name}={v}")).collect()
     }
 
-    fn config(&self, port: u16, dir: &Path) -> String {
-        let db_module = if self.database == Database::None { "" } else { "loadmodule \"db_sqlite.so\"" };
-        let url = self.db_url(dir);
+    fn config(&self, port: u16, dir: &Path, tables: Option<&Tables>) -> String {
+        let db_module = tables.map(|t| format!("loadmodule \"{}.so\"", t.driver())).unwrap_or_default();
+        let url = tables.map(|t| format!("\"{}\"", t.url())).unwrap_or_default();
         let mut text = format!(
             "#!KAMAILIO\ndebug={}\nlog_stderror={}\nfork=yes\nchildren={}\nlisten=udp:127.0.0.1:{port}\ndisable_tcp={}\n\
              auto_aliases=no\ndns=no\nrev_dns=no\ndisable_core_dump=yes\nserver_header=\"Server: k\"\n\
@@ -379,7 +362,7 @@ impl Builder {
         }
         let defaults = [("publ_cache", "2"), ("subs_db_mode", "0")];
         for (name, value) in defaults {
-            if self.database == Database::None && !self.params.iter().any(|(n, _)| n == name) {
+            if tables.is_none() && !self.params.iter().any(|(n, _)| n == name) {
                 let _ = writeln!(text, "modparam(\"presence\", \"{name}\", {value})");
             }
         }
@@ -409,58 +392,16 @@ impl Builder {
             None => new_folder()?,
         };
         let port = self.port.unwrap_or_else(free_port);
-        let mut server = Kamailio { child: None, port, dir, builder: self };
-        if let Database::Sqlite(journal) = &server.builder.database {
-            crate::sqlite::try_create(&server.dir.join("db.sqlite"), journal)?;
-        }
+        let tables = self.database.tables(&dir)?;
+        let mut server = Kamailio { child: None, port, dir, tables, builder: self };
         server.write_config()?;
         server.launch()?;
         Ok(server)
     }
 }
 
-fn new_folder() -> Result<PathBuf, String> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let base = if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
-    loop {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let dir = base.join(format!("presence-test-{}-{number}", std::process::id()));
-        match fs::create_dir(&dir) {
-            Ok(()) => return Ok(dir),
-            // Left by a test that failed, in a process that had the same number.
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(format!("the folder {} cannot be made: {e}", dir.display())),
-        }
-    }
-}
-
-fn make_folder(dir: PathBuf) -> Result<PathBuf, String> {
-    match fs::create_dir_all(&dir) {
-        Ok(()) => Ok(dir),
-        Err(e) => Err(format!("the folder {} cannot be made: {e}", dir.display())),
-    }
-}
-
-/// A free port below those that the system gives to phones: while the server restarts, none of them takes it. The place
-/// to begin at differs from server to server, because others look for a port at the same time.
-#[must_use]
-pub fn free_port() -> u16 {
-    const PORTS: u64 = 20_000;
-    let start = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), "port");
-    let ports = (0..PORTS).map(|n| 10_000 + (start.wrapping_add(n) % PORTS) as u16);
-    let free = |port| UdpSocket::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok();
-    ports.into_iter().find(|&port| free(port)).expect("a free port")
-}
-
 fn kill(signal: &str, pid: u32) {
     kill_all(signal, &[pid.to_string()]);
-}
-
-/// Sends a signal to processes, or to groups (numbers below zero). The shell has this built in; not every machine has
-/// it as a program.
-pub fn kill_all(signal: &str, pids: &[String]) {
-    let script = "signal=$1; shift; kill -s \"$signal\" -- \"$@\"";
-    let _ = Command::new("sh").args(["-c", script, "sh", signal]).args(pids).stderr(Stdio::null()).status();
 }
 
 /// A running server.
@@ -471,6 +412,7 @@ pub struct Kamailio {
     pub port: u16,
     /// Its folder.
     pub dir: PathBuf,
+    tables: Option<Tables>,
     builder: Builder,
 }
 
@@ -487,7 +429,7 @@ impl Kamailio {
             return Ok(());
         }
         let path = self.config_path();
-        fs::write(&path, self.builder.config(self.port, &self.dir))
+        fs::write(&path, self.builder.config(self.port, &self.dir, self.tables.as_ref()))
             .map_err(|e| format!("{} cannot be written: {e}", path.display()))
     }
 
@@ -525,7 +467,7 @@ impl Kamailio {
         if builder.file.is_some() {
             command.arg("-L").arg(&builder.modules);
         }
-        for definition in builder.definitions(self.port, &self.dir) {
+        for definition in builder.definitions(self.port, &self.dir, self.tables.as_ref()) {
             command.args(["-A", &definition]);
         }
         command.args(&builder.arguments);
@@ -592,10 +534,16 @@ impl Kamailio {
     /// The SQLite file, if there is one.
     #[must_use]
     pub fn database_file(&self) -> PathBuf {
-        match &self.builder.database {
-            Database::SqliteFile(path) => path.clone(),
+        match &self.tables {
+            Some(Tables::Sqlite(file)) => file.clone(),
             _ => self.dir.join("db.sqlite"),
         }
+    }
+
+    /// Its tables; panics if it has none.
+    #[must_use]
+    pub fn tables(&self) -> &Tables {
+        self.tables.as_ref().expect("a server with a database")
     }
 
     /// Calls an RPC command; standard output and error of kamcmd.
@@ -691,16 +639,6 @@ impl Kamailio {
         let main = self.pid();
         let children = fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap_or_default();
         std::iter::once(main).chain(children.split_whitespace().filter_map(|p| p.parse().ok())).collect()
-    }
-}
-
-/// Removes a folder in which killed processes may still have a last file made or deleted.
-fn remove(folder: &Path) {
-    for _ in 0..50 {
-        if fs::remove_dir_all(folder).is_ok() || !folder.exists() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -1,20 +1,26 @@
-//! What the tests share: a real Kamailio on its own loopback port, phones that speak SIP, a look into SQLite.
+//! What the tests share: a real Kamailio on its own loopback port, phones that speak SIP, database servers of a test's
+//! own, a look into the tables.
 //!
 //! `PRESENCE_SO` picks the module under test: a path, or `stock` for Kamailio's own C module. Default: the release
 //! build of this project. `KAMAILIO_BIN` and `KAMAILIO_MODULES` pick another Kamailio.
 
 pub mod cmodule;
+pub mod database;
+pub mod engine;
 pub mod jsonrpc;
 pub mod kamailio;
 pub mod listing;
 pub mod phone;
+pub mod place;
 pub mod sip;
 pub mod sqlite;
+pub mod tables;
 pub mod wire;
 
 pub use crate::kamailio::{Builder, Database, Kamailio, Module};
 pub use crate::phone::Phone;
 pub use crate::sip::Message;
+pub use crate::tables::Tables;
 pub use crate::wire::{Transport, Wire};
 
 use std::path::PathBuf;

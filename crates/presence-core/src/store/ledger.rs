@@ -2,7 +2,8 @@
 //!
 //! In memory is only what the table cannot hold: one slot for each dialog with a NOTIFY that is owed or under way (a
 //! [`Stage::Guest`]). A NOTIFY takes its CSeq from the row with a compare-and-swap, after its dialog was reserved here
-//! and with a state that was read before and is still the newest: so a higher CSeq never carries an older state.
+//! and with a state that was read after the row and is still the newest: so a higher CSeq never carries an older state,
+//! on this server or another.
 
 use super::records::{Flight, Stage};
 use super::shard::Wants;
@@ -11,7 +12,7 @@ use super::{Handle, Store};
 use crate::config::Config;
 use crate::dialog::DialogId;
 use crate::host::{
-    Authorisation, Due, Landing, Notice, Rejected, Renewal, Request, Resource, Subscriptions, Token, Version,
+    Authorisation, Due, Landing, Line, Notice, Rejected, Renewal, Request, Resource, Subscriptions, Token, Version,
 };
 use crate::package::{Package, PackageId};
 use crate::refusal::{Exhausted, Fault, Refusal};
@@ -94,8 +95,20 @@ pub struct TableBook<'s, A: Allocator + Clone, R: RawMutex, L> {
     found: Option<Subscription>,
     /// How far the fan-out has come: the last row's number; none at its end.
     cursor: Option<i32>,
+    /// Those of the fan-out who are reserved, with their rows.
+    lined_up: Vec<(Handle, Subscription)>,
     /// Resources whose version must not be forgotten while this input tells of it.
     holds: Vec<(usize, u32)>,
+}
+
+/// What became of an attempt to take the next CSeq of a row.
+enum Advance {
+    /// It is taken; the row before that.
+    Taken(Subscription),
+    /// Somebody else has changed the row: it is to be read again, and the state after it.
+    Changed,
+    /// There is no row any more.
+    Gone,
 }
 
 /// A subscription whose next CSeq and document version are taken.
@@ -107,7 +120,7 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
     /// The book for one input.
     pub fn new(store: &'s Store<A, R>, ledger: L, config: &'s Config, packages: Rc<[Package]>, now: Now) -> Self {
         let slots = Book { store, journal: Nothing, config, packages, now };
-        Self { slots, ledger, found: None, cursor: None, holds: Vec::new() }
+        Self { slots, ledger, found: None, cursor: None, lined_up: Vec::new(), holds: Vec::new() }
     }
 
     fn row(&mut self, dialog: DialogId<'_>) -> Result<Option<Subscription>, Fault> {
@@ -239,18 +252,6 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
         })?
     }
 
-    /// Gives the right back: the NOTIFY stays owed, and the timer sees to it at its next tick.
-    fn release(&self, handle: Handle) {
-        self.slots.with_live(handle, |shard, index| {
-            let slot = shard.slots.at_mut(index);
-            if slot.flight_number == handle.flight {
-                slot.flight = Flight::Held;
-                slot.since = 0;
-                shard.enqueue(index);
-            }
-        });
-    }
-
     /// Nothing is owed any more.
     fn discard(&self, handle: Handle) {
         self.slots.with_live(handle, |shard, index| {
@@ -335,15 +336,13 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
         Ok(row)
     }
 
-    /// Takes the next CSeq of a guest's row. The row before that; none if there is none any more.
-    fn advance(&mut self, handle: Handle) -> Result<Option<Subscription>, Fault> {
-        let Some(copy) = self.slots.of_token(handle.token()) else { return Ok(None) };
-        let mut before = None;
-        let after = self.change::<Fault>(copy.texts.dialog(), |known| {
-            before = Some(known.clone());
-            Ok(advanced(known))
-        })?;
-        Ok(after.and(before))
+    /// Takes the next CSeq of a guest's row, as it was read before the state.
+    fn advance(&mut self, handle: Handle) -> Result<Advance, Fault> {
+        let Some(copy) = self.slots.of_token(handle.token()) else { return Ok(Advance::Gone) };
+        let Some(known) = self.row(copy.texts.dialog())? else { return Ok(Advance::Gone) };
+        let swap = Swap { was: (known.local_cseq, known.remote_cseq), now: advanced(&known) };
+        let done = self.ledger.swap(core::slice::from_ref(&swap))?.first() == Some(&true);
+        Ok(if done { Advance::Taken(known) } else { Advance::Changed })
     }
 
     /// Reserves those of a page who are to be told.
@@ -374,8 +373,30 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
     }
 }
 
+impl<A: Allocator + Clone, R: RawMutex, L> TableBook<'_, A, R, L> {
+    /// Gives the right back: the NOTIFY stays owed, and the timer sees to it at its next tick.
+    fn release(&self, handle: Handle) {
+        self.slots.with_live(handle, |shard, index| {
+            let slot = shard.slots.at_mut(index);
+            if slot.flight_number == handle.flight {
+                slot.flight = Flight::Held;
+                slot.since = 0;
+                shard.enqueue(index);
+            }
+        });
+    }
+
+    /// Those who were lined up and not told: the timer tells them.
+    fn release_line(&mut self) {
+        for (handle, _) in core::mem::take(&mut self.lined_up) {
+            self.release(handle);
+        }
+    }
+}
+
 impl<A: Allocator + Clone, R: RawMutex, L> Drop for TableBook<'_, A, R, L> {
     fn drop(&mut self) {
+        self.release_line();
         for (number, resource) in self.holds.drain(..) {
             let mut trash = Vec::with_capacity(4);
             let Ok(part) = self.slots.store.shard(number) else { continue };
@@ -481,33 +502,41 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
         self.slots.postponed()
     }
 
+    fn line_up(&mut self, resource: Resource<'_>, except: &[u8]) -> Result<Line, Fault> {
+        self.release_line();
+        while let Some(after) = self.cursor {
+            let rows = Rows { resource, watcher: None, call_id: None };
+            let (page, next) = self.ledger.page(&rows, after, PAGE)?;
+            self.cursor = next;
+            let version = self.slots.version(resource);
+            self.lined_up = self.reserve_page(page, version, except)?;
+            if !self.lined_up.is_empty() {
+                return Ok(Line::JustRead);
+            }
+        }
+        Ok(Line::Nobody)
+    }
+
     fn claim(
         &mut self,
         resource: Resource<'_>,
         version: Version,
-        except: &[u8],
+        _except: &[u8],
         out: &mut Vec<Notice>,
     ) -> Result<(), Fault> {
-        while let (Some(after), true) = (self.cursor, out.is_empty()) {
-            let rows = Rows { resource, watcher: None, call_id: None };
-            let (page, next) = self.ledger.page(&rows, after, PAGE)?;
-            self.cursor = next;
-            let reserved = self.reserve_page(page, version, except)?;
-            if self.slots.version(resource) > version {
-                // Who brought the newer state tells everybody; the timer tells those who were reserved here.
-                reserved.iter().for_each(|(handle, _)| self.release(*handle));
-                self.cursor = None;
-                return Ok(());
-            }
-            let swap = |s: &Subscription| Swap { was: (s.local_cseq, s.remote_cseq), now: advanced(s) };
-            let swaps: Vec<Swap> = reserved.iter().map(|(_, row)| swap(row)).collect();
-            let done = if swaps.is_empty() { Ok(Vec::new()) } else { self.ledger.swap(&swaps) };
-            let done = done.inspect_err(|_| reserved.iter().for_each(|(handle, _)| self.release(*handle)))?;
-            for ((handle, row), done) in reserved.iter().zip(done) {
-                match if done { self.take_off(*handle, row, version) } else { Ok(None) } {
-                    Ok(Some(notice)) => out.push(notice),
-                    _ => self.release(*handle),
-                }
+        if self.slots.version(resource) > version {
+            // Who brought the newer state tells everybody; the timer tells those who were reserved here.
+            self.release_line();
+            self.cursor = None;
+            return Ok(());
+        }
+        let swap = |s: &Subscription| Swap { was: (s.local_cseq, s.remote_cseq), now: advanced(s) };
+        let swaps: Vec<Swap> = self.lined_up.iter().map(|(_, row)| swap(row)).collect();
+        let done = self.ledger.swap(&swaps)?;
+        for ((handle, row), done) in core::mem::take(&mut self.lined_up).into_iter().zip(done) {
+            match if done { self.take_off(handle, &row, version) } else { Ok(None) } {
+                Ok(Some(notice)) => out.push(notice),
+                _ => self.release(handle),
             }
         }
         Ok(())
@@ -520,10 +549,13 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
         }
         self.slots.due(token)?;
         let row = self.row_of_guest(handle).ok()??;
+        let last_told = self.slots.of_token(token)?.local_cseq;
+        let due = self.slots.due(token)?;
         let due = Due {
             contact: row.text(Field::Contact).to_vec(),
             sees_state: row.status == Status::Active && !row.is_politely_blocked(),
-            ..self.slots.due(token)?
+            // Another server may have told it something newer.
+            saw_before: due.saw_before && row.local_cseq == last_told,
         };
         self.found = Some(row);
         Some(due)
@@ -536,11 +568,15 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
         }
         let Some(handle) = self.reserve(handle, version) else { return Ok(None) };
         match self.advance(handle) {
-            Ok(Some(known)) => {
+            Ok(Advance::Taken(known)) => {
                 let notice = self.take_off(handle, &known, version);
                 notice.inspect_err(|_| self.release(handle)).map_err(|_| Fault::Storage)
             }
-            Ok(None) => {
+            Ok(Advance::Changed) => {
+                self.release(handle);
+                Ok(None)
+            }
+            Ok(Advance::Gone) => {
                 self.discard(handle);
                 Ok(None)
             }

@@ -3,7 +3,7 @@
 use crate::common::{PRESENCE, Phone, START, World, phone};
 use presence_core::config::{Config, PublMode, SubsMode};
 use presence_core::dialog::DialogId;
-use presence_core::host::{Landing, Renewal, Resource};
+use presence_core::host::{Landing, Line, Renewal, Resource};
 use presence_core::subscription::Field;
 use presence_core::time::Timestamp;
 use std::collections::HashSet;
@@ -125,4 +125,35 @@ fn a_forgotten_dialog_whose_notify_is_never_answered_leaves_nothing_behind() {
     world.wait(200);
     world.run(|server| server.go_on_with_overdue(10));
     assert_eq!(world.store.check().expect("whole").leaving, 0);
+}
+
+#[test]
+fn a_state_read_before_another_server_told_a_newer_one_is_not_told_after_it() {
+    let mut one = world(SubsMode::Database);
+    watching(&mut one, "w");
+    let mut other = world(SubsMode::Database);
+    other.table = one.table.clone();
+    let tell = |world: &mut World, meanwhile: &mut dyn FnMut()| {
+        let mut told = Vec::new();
+        world.run(|server| {
+            let book = &mut *server.subscriptions;
+            let version = book.changed(A).expect("the table").expect("a version");
+            assert_eq!(book.line_up(A, b""), Ok(Line::JustRead));
+            // Here the state is read.
+            meanwhile();
+            book.claim(A, version, b"", &mut told).expect("the table");
+        });
+        told
+    };
+    let mut first = Vec::new();
+    let late = tell(&mut one, &mut || first = tell(&mut other, &mut || ()));
+    assert_eq!((first.len(), late.len()), (1, 0));
+    // Its NOTIFY stays owed, and goes with the state as it is then, and the next CSeq.
+    let next = one.run(|server| {
+        let token = server.subscriptions.overdue(10)[0];
+        server.subscriptions.due(token).expect("owed");
+        let version = server.subscriptions.version(A);
+        server.subscriptions.owed(token, version).expect("the table").expect("a NOTIFY")
+    });
+    assert_eq!(next.subscription.local_cseq, first[0].subscription.local_cseq + 1);
 }

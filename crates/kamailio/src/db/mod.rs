@@ -4,76 +4,41 @@
 //! [`Connection::command`] takes constant text only.
 
 mod lent;
+mod rows;
+mod values;
 
-pub use lent::Lent;
-
-use crate::str::{Str, borrow, bytes, none};
-use core::ffi::{CStr, c_char, c_int};
-use core::marker::PhantomData;
+use crate::str::{Str, borrow, none};
+use core::ffi::c_int;
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null, null_mut};
 use kamailio_shim as raw;
+pub use lent::Lent;
+pub use rows::{Row, Rows};
+use values::Bound;
+pub use values::{Assign, Column, Condition, Op, Value};
 
-/// A value to write or to compare with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
-    /// An integer column.
-    Int(i32),
-    /// A text column.
-    Text(&'a [u8]),
-    /// A blob column.
-    Blob(&'a [u8]),
-    /// NULL. To write, not to compare with: nothing equals it.
-    Null,
-}
-
-impl<'a> Value<'a> {
-    /// A text, or NULL in place of an empty one.
-    #[must_use]
-    pub const fn text_or_null(text: &'a [u8]) -> Self {
-        if text.is_empty() { Self::Null } else { Self::Text(text) }
-    }
-}
-
-/// A column's name.
-pub type Column = &'static str;
-
-/// How a column is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Op {
-    Eq,
-    Ne,
-    Lt,
-    Gt,
-    Le,
-    Ge,
-}
-
-impl Op {
-    const fn text(self) -> &'static CStr {
-        match self {
-            Self::Eq => c"=",
-            Self::Ne => c"!=",
-            Self::Lt => c"<",
-            Self::Gt => c">",
-            Self::Le => c"<=",
-            Self::Ge => c">=",
-        }
-    }
-}
-
-/// A condition on one column; several are combined with AND.
+/// A part of what a query finds: so many rows, in this order.
 #[derive(Clone, Copy, Debug)]
-pub struct Condition<'a>(pub Column, pub Op, pub Value<'a>);
-
-/// An assignment to one column.
-#[derive(Clone, Copy, Debug)]
-pub struct Assign<'a>(pub Column, pub Value<'a>);
+pub struct Part<'a> {
+    /// Column names, constant text.
+    pub by: &'a [u8],
+    /// So many rows at most; but all where the driver knows no parts ([`Driver::knows_parts`]).
+    pub rows: usize,
+    /// After so many that are left out.
+    pub after: usize,
+}
 
 /// The driver failed. It has logged why; most drivers say no more than that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failed;
+
+/// How long a statement may be that a driver makes, in bytes (the core's `sql_buffer_size`). Not with SQLite, which
+/// binds values.
+#[must_use]
+pub fn longest_statement() -> usize {
+    // SAFETY: a number of the core's, set while the configuration was read.
+    unsafe { raw::sql_buffer_size as usize }
+}
 
 /// A driver, bound by URL.
 #[derive(Debug)]
@@ -150,6 +115,44 @@ impl Driver {
         Some(Connection { driver: self, handle: NonNull::new(handle)?, table: Box::new(none()) })
     }
 
+    /// Whether its database compares texts whatever the case, unless the tables say otherwise.
+    fn ignores_case(&self) -> bool {
+        self.name() == "mysql"
+    }
+
+    /// Whether it can give a part of what a query finds. These two have no SQL.
+    #[must_use]
+    pub fn knows_parts(&self) -> bool {
+        !matches!(self.name(), "text" | "redis")
+    }
+
+    /// What stands behind ORDER BY.
+    fn order_of(&self, Part { by, rows, after }: Part<'_>) -> Vec<u8> {
+        match after {
+            _ if !self.knows_parts() => by.to_vec(),
+            0 => [by, format!(" LIMIT {rows}").as_bytes()].concat(),
+            _ => [by, format!(" LIMIT {rows} OFFSET {after}").as_bytes()].concat(),
+        }
+    }
+
+    /// Whether it has transactions.
+    #[must_use]
+    pub fn has_transactions(&self) -> bool {
+        self.functions.start_transaction.is_some()
+    }
+
+    /// Whether it takes statements as text.
+    #[must_use]
+    pub fn takes_statements(&self) -> bool {
+        self.functions.raw_query.is_some()
+    }
+
+    /// Whether it says how many rows a statement changed.
+    #[must_use]
+    pub fn counts_rows(&self) -> bool {
+        self.functions.affected_rows.is_some()
+    }
+
     /// Whether the driver has a REPLACE statement.
     #[must_use]
     pub fn can_replace(&self) -> bool {
@@ -173,63 +176,6 @@ impl Drop for Connection {
             unsafe { close(self.handle.as_ptr()) };
         }
     }
-}
-
-/// Keys and values as the host's arrays. The names live as long as the slice that they were made of.
-struct Bound<'a> {
-    names: Vec<raw::str_>,
-    ops: Vec<*const c_char>,
-    values: Vec<raw::db_val_t>,
-    life: PhantomData<&'a ()>,
-}
-
-impl<'a> Bound<'a> {
-    fn of(parts: impl Iterator<Item = (Column, Op, Value<'a>)>) -> Self {
-        let count = parts.size_hint().0;
-        let mut bound = Self {
-            names: Vec::with_capacity(count),
-            ops: Vec::with_capacity(count),
-            values: Vec::with_capacity(count),
-            life: PhantomData,
-        };
-        for (column, op, value) in parts {
-            bound.names.push(borrow(column.as_bytes()));
-            bound.ops.push(op.text().as_ptr());
-            bound.values.push(to_raw(value));
-        }
-        bound
-    }
-
-    fn conditions(conditions: &[Condition<'a>]) -> Self {
-        Self::of(conditions.iter().map(|c| (c.0, c.1, c.2)))
-    }
-
-    fn assigns(assigns: &[Assign<'a>]) -> Self {
-        Self::of(assigns.iter().map(|a| (a.0, Op::Eq, a.1)))
-    }
-
-    fn keys(&mut self) -> Vec<raw::db_key_t> {
-        self.names.iter_mut().map(|n| n as raw::db_key_t).collect()
-    }
-
-    fn count(&self) -> c_int {
-        self.values.len() as c_int
-    }
-}
-
-fn to_raw(value: Value<'_>) -> raw::db_val_t {
-    let (type_, val) = match value {
-        Value::Int(i) => (raw::DB1_INT, raw::db_val_t__bindgen_ty_1 { int_val: i }),
-        Value::Text(t) => (raw::DB1_STR, raw::db_val_t__bindgen_ty_1 { str_val: text_or_empty(t) }),
-        Value::Blob(b) => (raw::DB1_BLOB, raw::db_val_t__bindgen_ty_1 { blob_val: text_or_empty(b) }),
-        Value::Null => (raw::DB1_STR, raw::db_val_t__bindgen_ty_1 { str_val: text_or_empty(b"") }),
-    };
-    raw::db_val_t { type_, nul: c_int::from(value == Value::Null), free: 0, val }
-}
-
-/// Drivers take a null pointer for NULL; an empty slice of Rust's has a dangling one.
-fn text_or_empty(text: &[u8]) -> raw::str_ {
-    if text.is_empty() { crate::str::literal("") } else { borrow(text) }
 }
 
 /// Outcome of a call that answers below zero for failure.
@@ -265,7 +211,7 @@ impl Connection {
     }
 
     fn lent(&mut self) -> Lent<'_> {
-        Lent { functions: &self.driver.functions, handle: self.handle }
+        Lent { functions: &self.driver.functions, handle: self.handle, ignores_case: self.driver.ignores_case() }
     }
 
     /// Inserts one row.
@@ -299,20 +245,21 @@ impl Connection {
         })
     }
 
-    /// Reads `columns` of the rows that meet all conditions, ordered by `order` (column names, constant text).
+    /// Reads `columns` of the rows that meet all conditions.
     pub fn query(
         &mut self,
         table: &'static [u8],
         columns: &[Column],
         of: &[Condition<'_>],
-        order: Option<&[u8]>,
+        part: Option<Part<'_>>,
     ) -> Result<Rows<'_>, Failed> {
         self.use_table(table)?;
-        let mut of = Bound::conditions(of);
+        let mut of = Bound::conditions(of, self.driver.ignores_case());
         let keys = of.keys();
         let mut names: Vec<raw::str_> = columns.iter().map(|c| borrow(c.as_bytes())).collect();
         let wanted: Vec<raw::db_key_t> = names.iter_mut().map(|n| n as raw::db_key_t).collect();
-        let mut order = order.map(borrow);
+        let order = part.map(|part| self.driver.order_of(part));
+        let mut order = order.as_deref().map(borrow);
         let order = order.as_mut().map_or(null_mut(), |o| o as raw::db_key_t);
         let mut result = null_mut();
         let query = self.functions().query.ok_or(Failed)?;
@@ -351,12 +298,11 @@ impl Connection {
         Ok(rows)
     }
 
-    /// Begins a transaction; the driver locks the table that was used last, if it does such a thing.
-    pub fn begin(&mut self, lock_table: bool) -> Result<(), Failed> {
+    /// Begins a transaction. No table is locked: the driver would lock the one that was used last.
+    pub fn begin(&mut self) -> Result<(), Failed> {
         let begin = self.functions().start_transaction.ok_or(Failed)?;
-        let locking = if lock_table { raw::DB_LOCKING_WRITE } else { raw::DB_LOCKING_NONE };
         // SAFETY: a handle of this process.
-        check(unsafe { begin(self.handle.as_ptr(), locking) })
+        check(unsafe { begin(self.handle.as_ptr(), raw::DB_LOCKING_NONE) })
     }
 
     /// Ends it well.
@@ -379,107 +325,5 @@ impl Connection {
         let affected = self.functions().affected_rows?;
         // SAFETY: reads the driver's counter.
         usize::try_from(unsafe { affected(self.handle.as_ptr()) }).ok()
-    }
-}
-
-/// The rows of a query; freed when dropped.
-#[derive(Debug)]
-pub struct Rows<'c> {
-    connection: &'c mut Connection,
-    result: *mut raw::db1_res_t,
-}
-
-impl Rows<'_> {
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        // SAFETY: null or a result of this connection.
-        unsafe { self.result.as_ref() }.map_or(0, |r| usize::try_from(r.n).unwrap_or(0))
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// One row.
-    #[must_use]
-    pub fn get(&self, index: usize) -> Option<Row<'_>> {
-        if index >= self.len() {
-            return None;
-        }
-        // SAFETY: the result has `n` rows; they live until it is freed.
-        unsafe {
-            let row = &*(*self.result).rows.add(index);
-            Some(Row { values: row.values, count: usize::try_from(row.n).unwrap_or(0), life: PhantomData })
-        }
-    }
-
-    /// All rows.
-    pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
-        (0..self.len()).filter_map(|i| self.get(i))
-    }
-}
-
-impl Drop for Rows<'_> {
-    fn drop(&mut self) {
-        if self.result.is_null() {
-            return;
-        }
-        if let Some(free) = self.connection.functions().free_result {
-            // SAFETY: a result of this connection, freed once.
-            unsafe { free(self.connection.handle.as_ptr(), self.result) };
-        }
-    }
-}
-
-/// One row of a result.
-#[derive(Debug, Clone, Copy)]
-pub struct Row<'r> {
-    values: *mut raw::db_val_t,
-    count: usize,
-    life: PhantomData<&'r ()>,
-}
-
-impl<'r> Row<'r> {
-    fn value(&self, column: usize) -> Option<&'r raw::db_val_t> {
-        // SAFETY: the row has `count` values that live as long as the result.
-        (column < self.count).then(|| unsafe { &*self.values.add(column) }).filter(|v| v.nul == 0)
-    }
-
-    /// An integer column; 0 for NULL or what is no number.
-    #[must_use]
-    pub fn int(&self, column: usize) -> i32 {
-        let Some(v) = self.value(column) else { return 0 };
-        // SAFETY: the member that the type says.
-        unsafe {
-            match v.type_ {
-                raw::DB1_INT => v.val.int_val,
-                raw::DB1_UINT => v.val.uint_val as i32,
-                raw::DB1_BIGINT => v.val.ll_val as i32,
-                raw::DB1_UBIGINT => v.val.ull_val as i32,
-                raw::DB1_BITMAP => v.val.bitmap_val as i32,
-                raw::DB1_STRING | raw::DB1_STR | raw::DB1_BLOB => {
-                    core::str::from_utf8(self.text(column)).ok().and_then(|t| t.parse().ok()).unwrap_or(0)
-                }
-                _ => 0,
-            }
-        }
-    }
-
-    /// A text or blob column; empty for NULL.
-    #[must_use]
-    pub fn text(&self, column: usize) -> &'r [u8] {
-        let Some(v) = self.value(column) else { return &[] };
-        // SAFETY: the member that the type says; texts live as long as the result.
-        unsafe {
-            match v.type_ {
-                raw::DB1_STRING if !v.val.string_val.is_null() => CStr::from_ptr(v.val.string_val).to_bytes(),
-                raw::DB1_STR => bytes(&v.val.str_val),
-                raw::DB1_BLOB => bytes(&v.val.blob_val),
-                _ => &[],
-            }
-        }
     }
 }
