@@ -6,6 +6,7 @@ mod exports;
 mod interface;
 mod memcheck;
 mod packages;
+mod readme;
 mod tables;
 
 use std::path::{Path, PathBuf};

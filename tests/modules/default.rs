@@ -2,7 +2,6 @@
 
 use crate::calls::{MODULES, Office};
 use crate::client::register;
-use crate::mariadb::MariaDb;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use testkit::phone::pidf;
@@ -56,9 +55,10 @@ fn with_sqlite(folder: &Folder, file: &Path) -> Kamailio {
 }
 
 /// With MariaDB, as the file has it.
-fn with_mariadb(folder: &Folder, file: &Path) -> (Kamailio, MariaDb) {
-    let database = MariaDb::start(&folder.0);
-    (at_a_port(folder, file).define("WITH_MYSQL", "yes").define("DBURL", &database.url()).start(), database)
+fn with_mariadb(folder: &Folder, file: &Path) -> Kamailio {
+    let tables = Database::MariaDb.tables(&folder.0).expect("a MariaDB").expect("its tables");
+    let builder = at_a_port(folder, file).define("WITH_MYSQL", "yes").define("DBURL", &format!("\"{}\"", tables.url()));
+    builder.database(Database::At(tables)).start()
 }
 
 fn default_file() -> PathBuf {
@@ -118,9 +118,9 @@ fn it_serves_presence_with_sqlite() {
 #[test]
 fn it_serves_presence_with_mariadb() {
     let folder = Folder::new();
-    let (mut server, database) = with_mariadb(&folder, &default_file());
+    let mut server = with_mariadb(&folder, &default_file());
     serves_presence(&server);
-    assert_eq!(database.number(PUBLICATIONS), 1);
+    assert_eq!(server.tables().number(PUBLICATIONS), 1);
     assert!(server.stop().success());
 }
 
@@ -135,5 +135,5 @@ fn it_shows_calls_with_sqlite_once_busy_lamps_are_appended() {
 #[test]
 fn it_shows_calls_with_mariadb_once_busy_lamps_are_appended() {
     let folder = Folder::new();
-    shows_calls(&with_mariadb(&folder, &with_lamps(&folder)).0);
+    shows_calls(&with_mariadb(&folder, &with_lamps(&folder)));
 }

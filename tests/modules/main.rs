@@ -9,7 +9,6 @@ mod default;
 mod dialoginfo;
 mod http;
 mod lines;
-mod mariadb;
 mod mwi;
 mod rules;
 mod sphere;

@@ -23,7 +23,7 @@ pub enum Database {
 
 impl Database {
     /// The tables, made if they are to be new; `dir` is the server's folder.
-    pub(crate) fn tables(&self, dir: &Path) -> Result<Option<Tables>, String> {
+    pub fn tables(&self, dir: &Path) -> Result<Option<Tables>, String> {
         let of = |kind| {
             let engine = Engine::of_this_test(kind)?;
             let name = engine.create_database()?;
