@@ -1,7 +1,8 @@
 //! Many workers, and other programs, on the same tables: nobody is refused because of that, and nothing is lost.
 
+use crate::Done;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use testkit::kamailio::Module;
@@ -100,9 +101,9 @@ fn clients(server: &Kamailio, count: usize, name: &str) -> Vec<(Phone, Promises)
 }
 
 /// Another program: short transactions that hold the lock for 10 ms.
-fn write_too(tables: &Tables, stop: &AtomicBool, commits: &AtomicU64) {
+fn write_too(tables: &Tables, stop: &AtomicUsize, commits: &AtomicU64) {
     let mut session = tables.session();
-    while !stop.load(Ordering::Relaxed) {
+    while stop.load(Ordering::Relaxed) == 0 {
         session.lock(&["active_watchers"]);
         thread::sleep(Duration::from_millis(10));
         session.unlock();
@@ -171,12 +172,12 @@ fn share(db: &Database, subs: u8, workers: u32) -> String {
         .param("subs_db_mode", subs)
         .start();
     let mut theirs = clients(&neighbour, 2, "theirs");
-    let (stop, commits) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (stop, commits) = (AtomicUsize::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
         scope.spawn(|| write_too(server.tables(), &stop, &commits));
         scope.spawn(|| load(&mut theirs, SHARED));
+        let _stop = Done(&stop);
         load(&mut ours, SHARED);
-        stop.store(true, Ordering::Relaxed);
     });
     let codes = replies(&ours);
     let slowest = ours.iter().map(|(_, p)| p.slowest).max().unwrap_or_default().as_millis();
@@ -286,11 +287,11 @@ fn a_deadlock_is_nobodys_refusal(db: &Database) {
     let update = |id: &String| format!("UPDATE active_watchers SET flags=1-flags WHERE id={id};");
     let backwards = format!("BEGIN; {} COMMIT;", ids.iter().map(update).collect::<String>());
     let before = server.tables().deadlocks();
-    let stop = AtomicBool::new(false);
+    let stop = AtomicUsize::new(0);
     let last = thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
+                while stop.load(Ordering::Relaxed) == 0 {
                     // It may be the one that is ended.
                     let _ = server.tables().try_run(&backwards);
                 }
@@ -299,12 +300,13 @@ fn a_deadlock_is_nobodys_refusal(db: &Database) {
         for watcher in &mut watchers {
             let stop = &stop;
             scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
+                while stop.load(Ordering::Relaxed) == 0 {
                     watcher.listen(Duration::from_millis(20));
                 }
                 watcher.listen(Duration::from_millis(1500));
             });
         }
+        let _stop = Done(&stop);
         let (mut alice, mut tag, mut round) = (Phone::new("alice", server.port), None, 0);
         let end = Instant::now() + Duration::from_secs(20);
         while Instant::now() < end && (round < 50 || server.tables().deadlocks() < before + DEADLOCKS) {
@@ -314,7 +316,6 @@ fn a_deadlock_is_nobodys_refusal(db: &Database) {
             assert_eq!(reply.code(), 200, "{reply:?}");
             tag = reply.header("SIP-ETag").map(str::to_owned);
         }
-        stop.store(true, Ordering::Relaxed);
         round
     });
     let broken = server.tables().deadlocks() - before;

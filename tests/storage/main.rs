@@ -61,6 +61,15 @@ fn server_on(tables: &testkit::Tables, publ: u8, subs: u8) -> Builder {
 const ASK_FIRST: &str = r#"modparam("presence_xml", "force_active", 0)
 modparam("presence_xml", "integrated_xcap_server", 1)"#;
 
+/// Counts when it is dropped: those who wait for the count go on when a test fails, too.
+struct Done<'a>(&'a std::sync::atomic::AtomicUsize);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 /// Waits until a statement gives this number.
 fn wait_for_number(server: &Kamailio, statement: &str, wanted: i64) {
     let mut last = None;

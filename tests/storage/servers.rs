@@ -129,6 +129,7 @@ fn of_changes_at_two_servers_at_once_the_last_one_is_told_last(db: &Database) {
             for (at, server) in servers.iter().enumerate() {
                 let done = &done;
                 scope.spawn(move || {
+                    let _done = crate::Done(done);
                     let mut alice = Phone::new("alice", server.port);
                     let mut tag: Option<String> = None;
                     for round in 1..=ROUNDS {
@@ -139,7 +140,6 @@ fn of_changes_at_two_servers_at_once_the_last_one_is_told_last(db: &Database) {
                         assert_eq!(reply.code(), 200, "{reply:?}");
                         tag = reply.header("SIP-ETag").map(str::to_owned);
                     }
-                    done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 });
             }
             for (phone, _) in &mut phones {
