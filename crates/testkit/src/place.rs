@@ -1,7 +1,7 @@
 //! Folders, ports and signals.
 
 use std::fs;
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,7 +27,10 @@ pub fn free_port() -> u16 {
     const PORTS: u64 = 20_000;
     let start = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), "port");
     let ports = (0..PORTS).map(|n| 10_000 + (start.wrapping_add(n) % PORTS) as u16);
-    ports.into_iter().find(|&port| UdpSocket::bind(("127.0.0.1", port)).is_ok()).expect("a free port")
+    ports
+        .into_iter()
+        .find(|&port| UdpSocket::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok())
+        .expect("a free port")
 }
 
 /// Sends a signal to processes, or to groups (numbers below zero). The shell has this built in; not every machine has
