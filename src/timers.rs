@@ -10,6 +10,7 @@ use kamailio::timer;
 use presence_core::config::SubsMode;
 use presence_core::refusal::Fault;
 use presence_core::store::{Row, RowState};
+use presence_core::time::Seconds;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,9 @@ const ROWS: usize = 100;
 const REFUSALS: usize = 3;
 /// How long the last flush may take: the host kills what has not ended after 60 s.
 const LAST_FLUSH: Duration = Duration::from_secs(30);
+
+/// How long a row that has expired may stay in mode 3, until it is deleted without a word.
+const LEFT_TO_OTHERS: Seconds = Seconds(60);
 
 /// Held by the process that flushes.
 static FLUSH: OnceLock<Gate> = OnceLock::new();
@@ -87,7 +91,9 @@ fn flush(goes_on: bool) {
             log!(Debug, "{written} rows of subscriptions written");
         }
     }
-    let before = host::now().unix - settings().core.expires_offset;
+    // With the table alone whoever deletes a row tells its watcher: what another server is about to take is left to it.
+    let left_to_others = if settings().core.subs == SubsMode::Database { LEFT_TO_OTHERS } else { Seconds(0) };
+    let before = host::now().unix - settings().core.expires_offset - left_to_others;
     if rows::delete_expired(before).is_err() {
         log!(Error, "expired subscriptions could not be deleted from the table");
     }

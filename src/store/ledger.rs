@@ -11,6 +11,9 @@ use presence_core::store::{Ledger, Rows, Swap};
 use presence_core::subscription::Subscription;
 use presence_core::time::Timestamp;
 
+/// How many pages of nothing but broken rows are taken out at once.
+const BROKEN_PAGES: usize = 16;
+
 /// The table of this process's connection.
 #[derive(Debug)]
 pub struct Table;
@@ -104,6 +107,28 @@ impl Ledger for Table {
 
     fn expired(&mut self, before: Timestamp, limit: usize) -> Result<Vec<Subscription>, Fault> {
         let of = [Condition(col::EXPIRES, Op::Lt, Value::Int(before.column()))];
-        Ok(query(&of, Some(limit))?.0)
+        for _ in 0..BROKEN_PAGES {
+            let (whole, broken) = database::read(|db| {
+                let part = Part { by: b"id", rows: limit, after: 0 };
+                let found = db.query(table(), &rows::COLUMNS, &of, Some(part))?;
+                let (mut whole, mut broken) = (Vec::new(), Vec::new());
+                for row in found.iter() {
+                    match rows::from_row(&row) {
+                        Some(subscription) => whole.push(subscription),
+                        None => broken.push(row.int(rows::ID_AT)),
+                    }
+                }
+                Ok((whole, broken))
+            })?;
+            // Nobody can be told of these; left where they are they would hide the others.
+            let gone = |id: &i32| [Condition(col::ID, Op::Eq, Value::Int(*id)), of[0]];
+            if !broken.is_empty() {
+                database::write(|db| broken.iter().try_for_each(|id| db.delete(table(), &gone(id))))?;
+            }
+            if broken.is_empty() || !whole.is_empty() {
+                return Ok(whole);
+            }
+        }
+        Ok(Vec::new())
     }
 }

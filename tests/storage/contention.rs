@@ -216,7 +216,9 @@ fn nobody_is_refused_with_the_database_alone(db: &Database) {
 fn a_lock_that_is_held_for_too_long_is_a_503_within_the_patience(db: &Database) {
     for subs in [1, 3] {
         let server = crate::server(db, 1, subs).param("db_wait_time", 600).children(4).start();
-        let mut ours = clients(&server, CLIENTS, "ours");
+        // With SQLite they also wait for each other.
+        let count = if matches!(db, Database::Sqlite(_)) { CLIENTS } else { CLIENTS / 2 };
+        let mut ours = clients(&server, count, "ours");
         let mut other = server.tables().session();
         other.lock(&["presentity", "active_watchers", "watchers"]);
         thread::scope(|scope| {
@@ -226,8 +228,8 @@ fn a_lock_that_is_held_for_too_long_is_a_503_within_the_patience(db: &Database) 
         });
         let (codes, slowest) = (replies(&ours), ours.iter().map(|(_, p)| p.slowest).max().unwrap_or_default());
         println!("{db:?}, subs_db_mode {subs}: {codes:?}, slowest {} ms", slowest.as_millis());
-        assert_eq!(codes, BTreeMap::from([(503, 2 * CLIENTS as u64)]));
-        // Eight requests at four workers: each waits for its patience and the last of the database's steps, behind
+        assert_eq!(codes, BTreeMap::from([(503, 2 * count as u64)]));
+        // At most eight requests at four workers: each waits for its patience and the last of the database's steps, behind
         // another one or two. Without the patience it would be for ever.
         let step = if matches!(db, Database::Sqlite(_)) { 400 } else { 1200 };
         assert!(slowest < Duration::from_millis(3 * (600 + step) + 500), "{slowest:?}");

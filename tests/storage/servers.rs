@@ -12,6 +12,8 @@ crate::on_each_database! {
     a_dialog_goes_on_at_either_server,
     what_runs_out_is_told_by_one_of_two_servers,
     an_idle_server_leaves_the_database_alone,
+    ;
+    nobody_is_forgotten_who_runs_out_during_a_slow_sweep,
 }
 
 /// `notifier_processes` and `send_fast_notify`.
@@ -82,7 +84,7 @@ fn each_watcher_is_told_once_of_each_state_by_one_of_two_servers(db: &Database) 
         let mut watchers = Watcher::several(&servers, 8, |n| ["presence", "dialog"][n / 2 % 2]);
         let mut publishers = servers.each_ref().map(|server| Phone::new("alice", server.port));
         let mut tags = [None, None];
-        for round in 0..6 {
+        for round in 0..4 {
             let publisher = &mut publishers[round % 2];
             // The publication of the one server is changed at the other.
             for (tag, event) in tags.iter_mut().zip(["presence", "dialog"]) {
@@ -260,4 +262,23 @@ fn an_idle_server_leaves_the_database_alone(db: &Database) {
     println!("{db:?}: {statements} statements of two idle servers in 4 s, {own} for counting");
     assert!(statements <= 2 * 4, "{statements} statements of two idle servers in 4 s");
     assert!(before > 20, "statements are counted at all: {before}");
+}
+
+fn nobody_is_forgotten_who_runs_out_during_a_slow_sweep(db: &Database) {
+    let server = with(1, 1)(server(db, 0, 3)).param("db_update_period", 1).start();
+    let mut phones: Vec<Phone> = (0..4).map(|n| Phone::new(&format!("w{n}"), server.port)).collect();
+    for phone in &mut phones {
+        phone.subscribe("alice", "dialog", 2);
+        phone.notify();
+    }
+    // A sweep that began before the end looks at the table after it.
+    let mut other = server.tables().session();
+    other.lock_out("active_watchers");
+    std::thread::sleep(Duration::from_millis(3200));
+    other.unlock();
+    for phone in &mut phones {
+        let last = phone.notify_within(6.0).unwrap_or_else(|| panic!("{}: not told of its end", phone.user));
+        assert_eq!(last.state(), "terminated;reason=timeout", "{}", phone.user);
+    }
+    assert_eq!(server.tables().number("SELECT count(*) FROM active_watchers"), 0);
 }

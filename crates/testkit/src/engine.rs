@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How long a server may take to answer.
 const START: Duration = Duration::from_secs(30);
+/// How many ports are tried: another test may take one that was just free.
+const ATTEMPTS: u32 = 5;
 /// The user who owns everything; there is no password.
 const USER: &str = "kamailio";
 
@@ -100,7 +102,7 @@ impl Engine {
             let ids = (uid.parse().ok(), gid.parse().ok());
             std::os::unix::fs::chown(&folder, ids.0, ids.1).map_err(|e| format!("{}: {e}", folder.display()))?;
         }
-        let engine = Self { kind, port: free_port(), folder, server: Mutex::new(None), databases: AtomicU32::new(0) };
+        let mut engine = Self { kind, port: 0, folder, server: Mutex::new(None), databases: AtomicU32::new(0) };
         if kind == Kind::Postgres {
             let mut initdb = as_its_user(&postgres_program("initdb"), kind.user());
             initdb.args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username", USER]);
@@ -112,8 +114,15 @@ impl Engine {
             mkdir.arg(&data);
             run(mkdir)?;
         }
-        engine.start_again()?;
-        Ok(engine)
+        let mut outcome = Ok(());
+        for _ in 0..ATTEMPTS {
+            engine.port = free_port();
+            outcome = engine.start_again();
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome.map(|()| engine)
     }
 
     fn server(&self) -> Command {
@@ -164,17 +173,25 @@ impl Engine {
         *self.server.lock().expect("nobody panics with it") = Some(child);
         let end = Instant::now() + START;
         loop {
-            let mut ask = self.client(self.kind.first_database());
-            let answer = ask.args(self.kind.statement("SELECT 1")).output();
-            if answer.is_ok_and(|a| a.status.success()) {
+            if self.answers() {
                 return Ok(());
             }
-            if Instant::now() > end {
+            let gone = |child: &mut Option<Child>| child.as_mut().is_none_or(|c| !matches!(c.try_wait(), Ok(None)));
+            if gone(&mut self.server.lock().expect("nobody panics with it")) || Instant::now() > end {
                 let log = std::fs::read_to_string(&path).unwrap_or_default();
                 return Err(format!("{:?} does not answer within {START:?}:\n{log}", self.kind));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Whether it answers: it, and not another test's that was faster to take the port.
+    fn answers(&self) -> bool {
+        let statement = if self.kind == Kind::Postgres { "SHOW data_directory" } else { "SELECT @@datadir" };
+        let mut ask = self.client(self.kind.first_database());
+        let Ok(answer) = ask.args(self.kind.statement(statement)).output() else { return false };
+        let folder = String::from_utf8_lossy(&answer.stdout).trim().trim_end_matches('/').to_owned();
+        Path::new(&folder) == self.folder.join("data")
     }
 
     /// Ends it, with all connections. PostgreSQL is killed; MariaDB, which writes its first pages late and does not

@@ -253,6 +253,15 @@ impl Session {
         });
     }
 
+    /// Locks a table of a server: nobody else reads it either.
+    pub fn lock_out(&mut self, table: &str) {
+        self.run(&match self.tables.kind() {
+            None => "BEGIN EXCLUSIVE".to_owned(),
+            Some(Kind::Postgres) => format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"),
+            Some(Kind::MariaDb) => format!("LOCK TABLES {table} WRITE, version WRITE"),
+        });
+    }
+
     /// Lets go.
     pub fn unlock(&mut self) {
         self.run(if self.tables.kind() == Some(Kind::MariaDb) { "UNLOCK TABLES" } else { "COMMIT" });

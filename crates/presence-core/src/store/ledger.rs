@@ -62,7 +62,7 @@ pub trait Ledger {
     /// Up to `limit` rows whose number is above `after`, in the order of their numbers; and where to go on, if there
     /// may be more.
     fn page(&mut self, rows: &Rows<'_>, after: i32, limit: usize) -> Result<(Vec<Subscription>, Option<i32>), Fault>;
-    /// Up to `limit` rows that ended before.
+    /// Up to `limit` rows that ended before. Rows that are no subscriptions are deleted at once.
     fn expired(&mut self, before: Timestamp, limit: usize) -> Result<Vec<Subscription>, Fault>;
 }
 
@@ -610,12 +610,22 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
     fn expire(&mut self, budget: usize) -> Result<Vec<(Token, Subscription)>, Fault> {
         let before = self.slots.now.unix - self.slots.config.expires_offset;
         let mut over = Vec::new();
-        for row in self.ledger.expired(before, budget)? {
-            if !self.ledger.delete(row.texts.dialog(), Some(&row))? {
-                continue;
+        // Another server may be as far and take some of them; then the next ones are looked at.
+        for _ in 0..TRIES {
+            let page = self.ledger.expired(before, budget - over.len())?;
+            if page.is_empty() {
+                break;
             }
-            if let Ok(handle) = self.last(&row, false) {
-                over.push((handle.token(), row));
+            for row in page {
+                if !self.ledger.delete(row.texts.dialog(), Some(&row))? {
+                    continue;
+                }
+                if let Ok(handle) = self.last(&row, false) {
+                    over.push((handle.token(), row));
+                }
+            }
+            if over.len() == budget {
+                break;
             }
         }
         Ok(over)
