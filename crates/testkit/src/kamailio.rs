@@ -550,7 +550,11 @@ impl Kamailio {
     #[must_use]
     pub fn rpc(&self, arguments: &[&str]) -> String {
         let socket = format!("unix:{}", self.dir.join("ctl.sock").display());
-        let output = Command::new("kamcmd").args(["-s", &socket]).args(arguments).output().expect("runs kamcmd");
+        // kamcmd itself waits for ever.
+        let mut command = Command::new("timeout");
+        command.args(["60", "kamcmd", "-s", &socket]).args(arguments);
+        let output = command.output().expect("runs kamcmd");
+        assert!(output.status.code() != Some(124), "no answer to {arguments:?}");
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     }
 
