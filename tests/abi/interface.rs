@@ -204,7 +204,7 @@ fn a_module_keeps_subscriptions_in_tables_of_its_own() {
 
 #[test]
 fn a_table_that_is_destroyed_gives_back_its_memory() {
-    // The C module frees no route set: its records have none here.
+    // The C module fails here: it loses the route set of each record, also an empty one.
     let server = builder().start();
     let round = || assert_eq!(ask(&server, &["caller.destroy", "200"]), "200");
     round();

@@ -13,6 +13,8 @@ fn start(subs: u8, publ: u8) -> Kamailio {
     idle.children(1).param("notifier_processes", 0).start()
 }
 
+/// The stock module fails here: it takes the call for the last one before the server stops, when nobody is told that a
+/// subscription has run out.
 #[test]
 fn cleanup_sweeps_what_has_run_out_and_flushes() {
     for (subs, publ) in [(1, 0), (2, 1), (2, 2)] {
