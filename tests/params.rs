@@ -116,6 +116,90 @@ fn a_value_of_the_wrong_type_stops_the_start_with_a_sentence() {
     assert_eq!(tried, 45 + 3, "every parameter of the C module, and our own");
 }
 
+/// What only matters with DMQ, which is not there yet: a value of its type other than the default, and a wrong one.
+const OF_DMQ: [(&str, &str, &str); 7] = [
+    ("enable_pres_dmq", "0", "\"yes\""),
+    ("enable_pres_sync_dmq", "0", "\"yes\""),
+    ("enable_subs_dmq", "1", "\"yes\""),
+    ("enable_subs_sync_dmq", "0", "\"yes\""),
+    ("skip_notify_dmq", "1", "\"yes\""),
+    ("default_socket", "\"udp:127.0.0.1:5060\"", "5060"),
+    ("dmq_peer_id", "\"another\"", "1"),
+];
+
+#[test]
+fn parameters_of_dmq_are_taken_with_their_type_only_and_change_nothing() {
+    // Not with the module of Kamailio 5.6.3: it does not have them.
+    let Some(builder) = ours() else { return };
+    let with_dmq = |builder: Builder| OF_DMQ.iter().fold(builder, |b, (name, value, _)| b.param(name, value));
+    for builder in [builder.clone(), with_dmq(builder.clone()).param("enable_dmq", 0)] {
+        let server = builder.packages(&["presence_xml"]).start();
+        let mut bob = testkit::Phone::new("bob", server.port);
+        bob.subscribe("alice", "presence", 300);
+        bob.notify();
+        let mut alice = testkit::Phone::new("alice", server.port);
+        let body = testkit::phone::pidf("alice", "open", "here");
+        assert_eq!(alice.publish("presence", None, Some(300), &body).code(), 200);
+        assert!(bob.notify().body.contains("here"), "skip_notify_dmq is for publications of other servers");
+        assert_eq!(bob.notify_within(0.2), None);
+        let said = ["WARNING", "ERROR"].map(|level| server.log_lines(&format!("{level}: presence")));
+        assert_eq!(said, [Vec::<String>::new(), Vec::new()]);
+    }
+    for (name, _, wrong) in OF_DMQ {
+        let log = builder.clone().param(name, wrong).try_start().expect_err(name);
+        assert!(sentence(&log, &[&format!("{name} is {wrong}: it must be a ")]), "{name} {wrong}\n{log}");
+    }
+    for (value, name, given) in [("1", "enable_pres_dmq", "1"), ("2", "dmq_peer_id", "\"another\"")] {
+        let log = builder.clone().param("enable_dmq", value).param(name, given).try_start().expect_err("enable_dmq");
+        let says = format!("enable_dmq is {value}: replication over DMQ is not there yet");
+        assert!(sentence(&log, &["ERROR", &says]), "{log}");
+    }
+}
+
+/// A server with ten watchers of each of so many presentities, who are all told; the bytes of the tables that they are in.
+fn table_bytes(builder: &Builder, name: &str, power: i32, presentities: usize) -> i64 {
+    let server = builder.clone().param(name, power).packages(&["presence_xml"]).start();
+    let (mut alice, mut bob) = (testkit::Phone::new("alice", server.port), testkit::Phone::new("bob", server.port));
+    for n in 0..presentities {
+        let user = format!("alice{n}");
+        for _ in 0..10 {
+            bob.subscribe(&user, "presence", 300);
+            bob.notify();
+        }
+        let body = testkit::phone::pidf(&user, "open", "here");
+        assert_eq!(alice.publish_for(&user, "presence", None, Some(300), &body).code(), 200);
+        (0..10).for_each(|_| assert!(bob.notify().body.contains("here"), "{name} {power}"));
+    }
+    assert_eq!(server.status("subscriptions"), 10 * presentities as i64, "{name} {power}");
+    server.status("table_bytes")
+}
+
+#[test]
+fn subs_htable_size_makes_16_to_64_parts_that_grow_by_themselves() {
+    // Not with the C module, which makes 2^n buckets that never grow: 2^30 of them do not fit into memory.
+    let Some(builder) = ours() else { return };
+    let empty = |power| table_bytes(&builder, "subs_htable_size", power, 0);
+    let [least, more, most] = [4, 5, 6].map(empty);
+    assert!(least < more && more < most, "{least} {more} {most}");
+    assert_eq!([1, 9, 30].map(empty), [least, most, most]);
+    // In 16 parts or 64.
+    for (power, before) in [(1, least), (30, most)] {
+        let grown = table_bytes(&builder, "subs_htable_size", power, 20);
+        assert!(grown > before, "subs_htable_size {power}: {grown} after {before}");
+    }
+}
+
+#[test]
+fn pres_htable_size_changes_nothing() {
+    // Not with the C module: 2^30 buckets do not fit into memory.
+    let Some(builder) = ours() else { return };
+    let empty = [1, 9, 30].map(|power| table_bytes(&builder, "pres_htable_size", power, 0));
+    assert!(empty[0] == empty[1] && empty[1] == empty[2], "{empty:?}");
+    // How much the parts grow depends on who is in which.
+    let served = [1, 30].map(|power| table_bytes(&builder, "pres_htable_size", power, 4));
+    assert!(served.iter().all(|bytes| *bytes > empty[0]), "{served:?} after {empty:?}");
+}
+
 #[test]
 fn a_value_that_cannot_be_meant_stops_the_start_with_a_sentence() {
     let Some(builder) = ours() else { return };

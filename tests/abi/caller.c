@@ -327,6 +327,19 @@ static void rpc_auth(rpc_t *rpc, void *ctx)
 		rpc->rpl_printf(ctx, "%d", presence.pres_auth_status(NULL, texts[0], texts[1]));
 }
 
+/* caller.decide URI EVENT RULES: the package by its name alone, as presence_xml names it. */
+static void rpc_decide(rpc_t *rpc, void *ctx)
+{
+	str texts[3];
+	pres_ev_t event;
+
+	if(!scan(rpc, ctx, texts, 3))
+		return;
+	memset(&event, 0, sizeof(event));
+	event.name = texts[1];
+	rpc->rpl_printf(ctx, "%d", presence.update_watchers_status(&texts[0], &event, &texts[2]));
+}
+
 static void rpc_refresh(rpc_t *rpc, void *ctx)
 {
 	str texts[2];
@@ -377,6 +390,29 @@ static void rpc_table(rpc_t *rpc, void *ctx)
 			table[1].entries->next != NULL);
 	presence.destroy_shtable(table, 4);
 	pkg_free(copy);
+}
+
+/* caller.destroy N: a table that is destroyed with so many records in it; how many went in. */
+static void rpc_destroy(rpc_t *rpc, void *ctx)
+{
+	shtable_t table;
+	int i, n, put = 0;
+
+	if(rpc->scan(ctx, "d", &n) < 1 || (table = presence.new_shtable(LISTS)) == NULL) {
+		rpc->fault(ctx, 400, "A number is needed");
+		return;
+	}
+	for(i = 0; i < n; i++) {
+		char name[32];
+		str call = {name, 0}, contact = text("sip:here@test.local");
+		subs_t subs;
+
+		call.len = snprintf(name, sizeof(name), "call-%d", i);
+		subs = record(&call, &contact);
+		put += presence.insert_shtable(table, i % LISTS, &subs) == 0;
+	}
+	presence.destroy_shtable(table, LISTS);
+	rpc->rpl_printf(ctx, "%d", put);
 }
 
 /* What memcheck has to find: a byte behind a block of pkg memory is read, and the block is lost. */
@@ -454,8 +490,10 @@ static rpc_export_t rpcs[] = {
 	{"caller.document", rpc_document, doc, 0},
 	{"caller.sphere", rpc_sphere, doc, 0},
 	{"caller.auth", rpc_auth, doc, 0},
+	{"caller.decide", rpc_decide, doc, 0},
 	{"caller.refresh", rpc_refresh, doc, 0},
 	{"caller.table", rpc_table, doc, 0},
+	{"caller.destroy", rpc_destroy, doc, 0},
 	{"caller.package", rpc_package, doc, 0},
 	{"caller.enter", rpc_enter, doc, 0},
 	{"caller.change", rpc_change, doc, 0},

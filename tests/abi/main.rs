@@ -7,6 +7,7 @@ mod interface;
 mod memcheck;
 mod packages;
 mod readme;
+mod rules;
 mod tables;
 
 use std::path::{Path, PathBuf};

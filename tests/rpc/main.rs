@@ -1,6 +1,7 @@
 //! The RPC commands on a real Kamailio, through kamcmd and over JSON-RPC. What both modules have is asked of both; what
 //! Kamailio 5.6.3's module lacks is asked of this one, and said to be ignored with `PRESENCE_SO=stock`.
 
+mod cleanup;
 mod faults;
 mod filters;
 mod many;

@@ -49,6 +49,39 @@ fn the_next_notify_goes_after_notify_hold_time_although_nobody_has_answered() {
     assert!((Duration::from_millis(400)..Duration::from_secs(3)).contains(&took), "after {took:?}");
 }
 
+/// How long after the first NOTIFY that was held a second one comes, for several watchers who never answer, in order.
+fn between_two_that_were_held(server: &Kamailio) -> Vec<Duration> {
+    let mut alice = Phone::new("alice", server.port);
+    let mut between = || {
+        let mut bob = Phone::new("bob", server.port);
+        bob.answer = None;
+        let user = format!("alice{}", testkit::phone::unique());
+        bob.subscribe(&user, "presence", 600);
+        let mut last = bob.notify().cseq();
+        let came = ["one", "two"].map(|note| {
+            assert_eq!(alice.publish_for(&user, "presence", None, Some(600), &pidf(&user, "open", note)).code(), 200);
+            // What was not answered comes again meanwhile.
+            let next = testkit::wait_for(note, 5.0, || bob.notify_within(5.0).filter(|n| n.cseq() > last));
+            last = next.cseq();
+            Instant::now()
+        });
+        came[1] - came[0]
+    };
+    let mut all: Vec<Duration> = (0..3).map(|_| between()).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn notifier_poll_rate_says_how_often_a_notifier_looks() {
+    // Only here: the stock module does not wait for answers. A NOTIFY is held for 50 ms, the next one for 100 ms.
+    let held = Kamailio::builder().param("notify_hold_time", 50);
+    let seldom = between_two_that_were_held(&held.clone().param("notifier_poll_rate", 1).start());
+    let often = between_two_that_were_held(&held.param("notifier_poll_rate", 100).start());
+    assert!(seldom[2] > Duration::from_millis(700), "once a second: {seldom:?}");
+    assert!(often[0] < Duration::from_millis(400), "100 times a second: {often:?}");
+}
+
 #[test]
 fn there_are_as_many_notifiers_as_notifier_processes_says() {
     for wanted in [1, 3] {

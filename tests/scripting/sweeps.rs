@@ -80,3 +80,24 @@ fn timer_mode_says_which_process_sweeps() {
         assert!(by.contains(process), "timer_mode {value}: swept by {by}");
     }
 }
+
+#[test]
+fn clean_period_is_for_publications_and_db_update_period_for_subscriptions() {
+    for (clean, update) in [(1, 0), (0, 1)] {
+        let what = format!("clean_period {clean}, db_update_period {update}");
+        let server = builder(2).param("clean_period", clean).param("db_update_period", update).start();
+        let (mut bob, mut carol) = (Phone::new("bob", server.port), Phone::new("carol", server.port));
+        bob.subscribe("alice", "presence", 600);
+        bob.notify();
+        publish(&server, 1);
+        assert!(bob.notify().body.contains("here"), "{what}");
+        carol.subscribe("dave", "presence", 1);
+        carol.notify();
+        let (told, other) = if clean == 1 { (&mut bob, &mut carol) } else { (&mut carol, &mut bob) };
+        let notify = told.notify_within(6.0).unwrap_or_else(|| panic!("{what}: nothing is swept"));
+        assert!(!notify.body.contains("here"), "{what}: {notify:?}");
+        assert_eq!(notify.state().starts_with("terminated;reason=timeout"), update == 1, "{what}: {notify:?}");
+        // Both ran out at the same time.
+        assert_eq!(other.notify_within(2.2), None, "{what}");
+    }
+}

@@ -62,6 +62,47 @@ fn only_memory_needs_no_database() {
     }
 }
 
+#[test]
+fn publ_cache_says_where_publications_are_looked_for() {
+    for (publ, stored, seen) in [(0, 1, ["one", "two"]), (1, 1, ["one", ""]), (2, 0, ["one", ""])] {
+        let server = server(&Database::Sqlite("WAL"), publ, 1).children(1).param("notifier_processes", 0).start();
+        let mut alice = Phone::new("alice", server.port);
+        assert_eq!(alice.publish("presence", None, Some(600), &pidf("alice", "open", "one")).code(), 200);
+        let rows = server.tables().number("SELECT count(*) FROM presentity");
+        assert_eq!(rows, stored, "publ_cache {publ}");
+        // What another program publishes is seen where the table is asked each time.
+        server.tables().script(&format!(
+            "INSERT INTO presentity (username, domain, event, etag, expires, received_time, body, sender, priority, ruid) \
+             VALUES ('dave', 'test.local', 'presence', 'a.1', strftime('%s','now') + 600, strftime('%s','now'), '{}', '', \
+             0, 'r1');",
+            pidf("dave", "open", "two")
+        ));
+        for (user, note) in ["alice", "dave"].into_iter().zip(seen) {
+            let mut bob = Phone::new("bob", server.port);
+            bob.subscribe(user, "presence", 600);
+            let body = bob.notify().body;
+            let found = body.split("<note>").nth(1).and_then(|rest| rest.split('<').next()).unwrap_or_default();
+            assert_eq!(found, note, "publ_cache {publ}: {user}");
+        }
+    }
+}
+
+/// The stock module fails here: unless the parameter is 0 it locks tables, and MariaDB then refuses others (error 1100).
+#[test]
+fn whatever_db_table_lock_type_says_no_table_is_locked() {
+    let db = &Database::MariaDb;
+    for value in [0, 1, 2] {
+        for (publ, subs) in [(1, 1), (1, 2), (0, 3)] {
+            let what = format!("db_table_lock_type {value}, publ_cache {publ}, subs_db_mode {subs}");
+            let mut server = server(db, publ, subs).param("db_table_lock_type", value).start();
+            serve(&server, &what);
+            assert!(server.stop().success(), "{what}");
+            let locks = server.tables().run("SHOW GLOBAL STATUS LIKE 'Com_lock_tables'");
+            assert_eq!(locks, ["Com_lock_tables|0"], "{what}");
+        }
+    }
+}
+
 fn a_mode_that_does_not_exist_is_refused_with_a_sentence(db: &Database) {
     for (name, value) in [("publ_cache", 3), ("publ_cache", -1), ("subs_db_mode", 4), ("subs_db_mode", -1)] {
         let log =
