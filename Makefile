@@ -3,10 +3,10 @@ SO := target/release/presence.so
 LIBDIR := $(or $(KAMAILIO_LIBDIR),/usr/lib/x86_64-linux-gnu/kamailio)
 MODULES := $(or $(KAMAILIO_MODULES),$(LIBDIR)/modules)
 CARGO := cargo
-# Everything that is built is below target/, also where CARGO_TARGET_DIR names a folder for all projects: tests, `make run`
-# and `make install` take presence.so from there.
 # Test binaries that run a real Kamailio with either module.
 HOST_TESTS := host params abi storage hostile
+# Everything that is built is below target/, also where CARGO_TARGET_DIR names a folder for all projects: tests, `make run`
+# and `make install` take presence.so from there.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 export KAMAILIO_MODULES := $(MODULES)
 
@@ -34,9 +34,7 @@ test: build ## all tests
 
 test-matrix: packages ## what a phone sees, on Kamailio 6.0.1 (Debian 13), unpacked beside the installed one
 	@set -e; variables=$$(sh scripts/host.sh trixie target/hosts/trixie); eval "$$variables"; \
-	# Test binaries that run a real Kamailio with either module.
-HOST_TESTS := host params abi storage hostile
-export CARGO_TARGET_DIR=$(CURDIR)/target/hosts/build; so=$$CARGO_TARGET_DIR/release/presence.so; \
+	export CARGO_TARGET_DIR=$(CURDIR)/target/hosts/build; so=$$CARGO_TARGET_DIR/release/presence.so; \
 	$(CARGO) build --release --package presence; \
 	cp -f $$CARGO_TARGET_DIR/release/libpresence.so $$so.new && mv -f $$so.new $$so; \
 	PRESENCE_SO=$$so sh scripts/test.sh --release --test host --test params
