@@ -4,7 +4,7 @@
 use crate::Kamailio;
 use serde_json::{Value, json};
 use std::fs::{self, OpenOptions};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -86,7 +86,13 @@ impl Kamailio {
         let request = json!({ "jsonrpc": "2.0", "method": method, "params": params, "id": number }).to_string();
         socket.send_to(request.as_bytes(), self.dir.join("json.sock")).expect("the socket takes a request");
         let mut buffer = vec![0; 1 << 18];
-        let len = socket.recv(&mut buffer).expect("an answer over the socket");
+        let len = loop {
+            match socket.recv(&mut buffer) {
+                // A process that was stopped for a moment.
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                received => break received.expect("an answer over the socket"),
+            }
+        };
         let _ = fs::remove_file(&own);
         answer(&String::from_utf8_lossy(&buffer[..len]))
     }
