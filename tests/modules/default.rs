@@ -1,4 +1,4 @@
-//! Kamailio's own default configuration, `etc/kamailio.cfg`, unchanged: it finds the module under its usual name.
+//! Kamailio's own default configuration, `etc/kamailio.cfg`, unchanged, or with busy lamps: it finds the module under its usual name.
 
 use crate::calls::{MODULES, Office};
 use crate::client::register;
@@ -67,11 +67,14 @@ fn default_file() -> PathBuf {
 
 /// The default configuration, with busy lamps appended.
 fn with_lamps(folder: &Folder) -> PathBuf {
-    // The default configuration sets flag 1 for calls that are accounted.
+    // The default configuration marks the calls that it would account.
+    let default = std::fs::read_to_string(default_file()).expect("the default configuration");
+    let accounted = "setflag(FLT_ACC); # do accounting\n";
+    assert!(default.contains(accounted), "the line that marks a call");
+    let shown = default.replace(accounted, &format!("{accounted}dlg_manage();\n"));
     let file = format!(
-        "include_file \"{}\"\nloadmodule \"presence_dialoginfo.so\"\nloadmodule \"pua.so\"\n\
-         modparam(\"pua\", \"db_url\", DBURL)\n{MODULES}\nmodparam(\"dialog\", \"dlg_flag\", 1)\n",
-        default_file().display()
+        "{shown}\nloadmodule \"presence_dialoginfo.so\"\nloadmodule \"pua.so\"\n\
+         modparam(\"pua\", \"db_url\", DBURL)\n{MODULES}\n"
     );
     let path = folder.0.join("kamailio.cfg");
     std::fs::write(&path, file).expect("writes");
