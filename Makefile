@@ -3,14 +3,17 @@ SO := target/release/presence.so
 LIBDIR := $(or $(KAMAILIO_LIBDIR),/usr/lib/x86_64-linux-gnu/kamailio)
 MODULES := $(or $(KAMAILIO_MODULES),$(LIBDIR)/modules)
 CARGO := cargo
-# Everything that is built is below target/, also where CARGO_TARGET_DIR names a folder for all projects: tests, `make run`
-# and `make install` take presence.so from there.
 # Test binaries that run a real Kamailio with either module.
 HOST_TESTS := host params abi rls rpc modules transports scripting storage golden hostile
+# Those that run on another Kamailio; the second row takes longer than the first.
+MATRIX_TESTS := host params abi rls rpc scripting modules transports examples
+MATRIX_LONG := storage golden hostile
+# Everything that is built is below target/, also where CARGO_TARGET_DIR names a folder for all projects: tests, `make run`
+# and `make install` take presence.so from there.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 export KAMAILIO_MODULES := $(MODULES)
 
-.PHONY: help run build test test-matrix columns check headers install uninstall bench soak packages clean
+.PHONY: help run build test test-matrix test-matrix-all columns check headers install uninstall bench soak packages clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1|/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
@@ -32,14 +35,13 @@ test: build ## all tests
 	@sh scripts/install.sh test
 	@sh scripts/test.sh
 
-test-matrix: packages ## what a phone sees, on Kamailio 6.0.1 (Debian 13), unpacked beside the installed one
-	@set -e; variables=$$(sh scripts/host.sh trixie target/hosts/trixie); eval "$$variables"; \
-	# Test binaries that run a real Kamailio with either module.
-HOST_TESTS := host params abi rls rpc modules transports scripting storage golden hostile
-export CARGO_TARGET_DIR=$(CURDIR)/target/hosts/build; so=$$CARGO_TARGET_DIR/release/presence.so; \
-	$(CARGO) build --release --package presence; \
-	cp -f $$CARGO_TARGET_DIR/release/libpresence.so $$so.new && mv -f $$so.new $$so; \
-	PRESENCE_SO=$$so sh scripts/test.sh --release --test host --test params
+test-matrix: ## the tests of a real Kamailio on 6.0.1 (Debian 13), unpacked beside the installed one
+	@sh scripts/install.sh test
+	@sh scripts/matrix.sh $(MATRIX_TESTS)
+
+test-matrix-all: ## the same, with those that take long
+	@sh scripts/install.sh test
+	@sh scripts/matrix.sh $(MATRIX_TESTS) $(MATRIX_LONG)
 
 columns: build ## the tests of a real Kamailio with this module and with the stock one, side by side
 	@sh scripts/install.sh test

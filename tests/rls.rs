@@ -39,9 +39,6 @@ fn free_port() -> u16 {
     UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
 }
 
-/// Kamailio's own empty tables for db_text.
-const TEXT_TABLES: &str = "/usr/share/kamailio/dbtext/kamailio";
-
 /// A server with presence, pua and rls, and a SQLite file that has bob's lists.
 fn start(more: &str) -> Kamailio {
     let port = free_port();
@@ -56,8 +53,10 @@ fn start(more: &str) -> Kamailio {
              ('bob', 'test.local', '{LISTS}', {RLS_SERVICE}, 'e1', 0, 'rls-services/users/sip:bob@test.local/index', 0)"
         ),
     );
+    // Kamailio's own empty tables for db_text.
+    let tables = testkit::kamailio::schemas().join("dbtext/kamailio");
     for table in ["version", "rls_presentity", "rls_watchers"] {
-        std::fs::copy(Path::new(TEXT_TABLES).join(table), folder.join(table)).expect("a table for db_text");
+        std::fs::copy(tables.join(table), folder.join(table)).expect("a table for db_text");
     }
     let url = format!("sqlite:///{}", file.display());
     let own = format!("sip:127.0.0.1:{port}");

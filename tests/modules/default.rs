@@ -1,4 +1,4 @@
-//! Kamailio's own default configuration, `etc/kamailio.cfg`, unchanged: it finds the module under its usual name.
+//! Kamailio's own default configuration, `etc/kamailio.cfg`, unchanged, or with busy lamps: it finds the module under its usual name.
 
 use crate::calls::{MODULES, Office};
 use crate::client::register;
@@ -65,14 +65,19 @@ fn default_file() -> PathBuf {
     testkit::kamailio::source().join("etc/kamailio.cfg")
 }
 
-/// The default configuration, with busy lamps appended.
+/// The default configuration with busy lamps: the modules, and one line where it marks the calls that it would account.
 fn with_lamps(folder: &Folder) -> PathBuf {
-    // The default configuration sets flag 1 for calls that are accounted.
-    let file = format!(
-        "include_file \"{}\"\nloadmodule \"presence_dialoginfo.so\"\nloadmodule \"pua.so\"\n\
-         modparam(\"pua\", \"db_url\", DBURL)\n{MODULES}\nmodparam(\"dialog\", \"dlg_flag\", 1)\n",
-        default_file().display()
+    let mut file = std::fs::read_to_string(default_file()).expect("the default configuration");
+    let modules = format!(
+        "loadmodule \"presence_dialoginfo.so\"\nloadmodule \"pua.so\"\nmodparam(\"pua\", \"db_url\", DBURL)\n{MODULES}\n"
     );
+    for (here, there) in [
+        ("\nrequest_route {\n", format!("\n{modules}request_route {{\n")),
+        ("setflag(FLT_ACC); # do accounting\n", "setflag(FLT_ACC);\ndlg_manage();\n".to_owned()),
+    ] {
+        assert!(file.contains(here), "the default configuration has no {here}");
+        file = file.replace(here, &there);
+    }
     let path = folder.0.join("kamailio.cfg");
     std::fs::write(&path, file).expect("writes");
     path

@@ -24,7 +24,8 @@ struct Folder(PathBuf);
 impl Folder {
     fn new(name: &str) -> Self {
         let folder = Path::new("/dev/shm").join(format!("presence-test-{}-{name}", std::process::id()));
-        let copied = Command::new("cp").arg("-r").arg("/usr/share/kamailio/dbtext/kamailio").arg(&folder).status();
+        let tables = testkit::kamailio::schemas().join("dbtext/kamailio");
+        let copied = Command::new("cp").arg("-r").arg(tables).arg(&folder).status();
         assert!(copied.expect("runs cp").success());
         Self(folder)
     }

@@ -225,9 +225,9 @@ impl Engine {
         run(create)?;
         let mut script = String::new();
         for part in ["standard", "presence", "rls"] {
-            let path = format!("/usr/share/kamailio/{}/{part}-create.sql", self.kind.schema());
+            let path = crate::kamailio::schemas().join(self.kind.schema()).join(format!("{part}-create.sql"));
             let text = std::fs::read_to_string(&path);
-            script += &text.map_err(|e| format!("Kamailio's schema {path} cannot be read: {e}"))?;
+            script += &text.map_err(|e| format!("Kamailio's schema {} cannot be read: {e}", path.display()))?;
         }
         let path = self.folder.join(format!("{name}.sql"));
         std::fs::write(&path, script).map_err(|e| format!("{}: {e}", path.display()))?;

@@ -88,8 +88,8 @@ impl Kamailio {
         let mut buffer = vec![0; 1 << 18];
         let len = loop {
             match socket.recv(&mut buffer) {
-                // A child of some other test has ended.
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // A process that was stopped for a moment.
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 received => break received.expect("an answer over the socket"),
             }
         };

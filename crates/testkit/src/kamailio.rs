@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+const STOCK_SHARE: &str = "/usr/share/kamailio";
 const STOCK_MODULES: &str = "/usr/lib/x86_64-linux-gnu/kamailio/modules";
 
 /// Which presence.so is loaded.
@@ -54,6 +55,12 @@ impl Module {
 #[must_use]
 pub fn modules() -> PathBuf {
     std::env::var_os("KAMAILIO_MODULES").map_or_else(|| STOCK_MODULES.into(), PathBuf::from)
+}
+
+/// The folder of Kamailio's schemas, one folder within for each kind of database.
+#[must_use]
+pub fn schemas() -> PathBuf {
+    std::env::var_os("KAMAILIO_SHARE").map_or_else(|| STOCK_SHARE.into(), PathBuf::from)
 }
 
 /// The source tree of the installed Kamailio.

@@ -2,7 +2,7 @@
 //! own, a look into the tables.
 //!
 //! `PRESENCE_SO` picks the module under test: a path, or `stock` for Kamailio's own C module. Default: the release
-//! build of this project. `KAMAILIO_BIN` and `KAMAILIO_MODULES` pick another Kamailio.
+//! build of this project. `KAMAILIO_BIN`, `KAMAILIO_MODULES` and `KAMAILIO_SHARE` pick another Kamailio.
 
 pub mod cmodule;
 pub mod database;

@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const SCHEMA: &str = "/usr/share/kamailio/db_sqlite";
-
 /// Creates a file with Kamailio's own schema.
 pub fn create(file: &Path, journal: &str) {
     try_create(file, journal).unwrap_or_else(|sentence| panic!("{sentence}"));
@@ -13,13 +11,13 @@ pub fn create(file: &Path, journal: &str) {
 /// Creates a file with Kamailio's own schema; a sentence that says why not.
 pub fn try_create(file: &Path, journal: &str) -> Result<(), String> {
     for script in ["standard", "presence", "rls"] {
-        let script = format!("{SCHEMA}/{script}-create.sql");
-        let sql =
-            std::fs::File::open(&script).map_err(|e| format!("Kamailio's schema {script} cannot be read: {e}"))?;
+        let script = crate::kamailio::schemas().join(format!("db_sqlite/{script}-create.sql"));
+        let sql = std::fs::File::open(&script)
+            .map_err(|e| format!("Kamailio's schema {} cannot be read: {e}", script.display()))?;
         let status = Command::new("sqlite3").arg(file).stdin(sql).status();
         let status = status.map_err(|e| format!("sqlite3 cannot be run: {e}"))?;
         if !status.success() {
-            return Err(format!("sqlite3 could not create the tables of {script} in {}", file.display()));
+            return Err(format!("sqlite3 could not create the tables of {} in {}", script.display(), file.display()));
         }
     }
     run(file, &format!("PRAGMA journal_mode={journal}"));
