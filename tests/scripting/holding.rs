@@ -86,8 +86,12 @@ fn notifier_poll_rate_says_how_often_a_notifier_looks() {
 fn there_are_as_many_notifiers_as_notifier_processes_says() {
     for wanted in [1, 3] {
         let server = with_tables().param("subs_db_mode", 3).param("notifier_processes", wanted).start();
-        let processes = server.rpc(&["core.psx"]).to_lowercase();
-        let notifiers = processes.lines().filter(|line| line.contains("dsc: ") && line.contains("notifier")).count();
-        assert_eq!(notifiers, wanted, "{processes}");
+        let notifiers = |line: &&str| line.contains("dsc: ") && line.contains("notifier");
+        // The workers answer before the main process has forked the notifiers.
+        let processes = testkit::wait_for("the notifiers", 10.0, || {
+            let processes = server.rpc(&["core.psx"]).to_lowercase();
+            (processes.lines().filter(notifiers).count() >= wanted).then_some(processes)
+        });
+        assert_eq!(processes.lines().filter(notifiers).count(), wanted, "{processes}");
     }
 }
