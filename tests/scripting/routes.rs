@@ -182,7 +182,8 @@ fn the_functions_for_every_route_work_there() {
     let mut last = first;
     wait_for("NOTIFYs", 5.0, || {
         let notify = bob.notify();
-        assert!(notify.cseq() > last, "CSeq {} after {last}", notify.cseq());
+        // On a busy machine one may be sent again.
+        assert!(notify.cseq() >= last, "CSeq {} after {last}", notify.cseq());
         last = notify.cseq();
         (last >= first + 3).then_some(())
     });

@@ -51,13 +51,13 @@ pub const CASES: &[Case] = &[
     case("n06_publication_expires", |s| {
         s.subscribe(W1).send();
         s.publish().expires("12").send();
-        s.listen(18.0);
+        s.listen(23.0);
     }),
     case("n07_subscription_expires", |s| {
         s.publish().send();
         s.subscribe(W2).event("presence.winfo").send();
         s.subscribe(W1).expires("12").send();
-        s.listen(18.0);
+        s.listen(23.0);
     }),
     case("n08_full_sequence", |s| {
         s.subscribe(W2).event("presence.winfo").send();
@@ -82,6 +82,6 @@ pub const CASES: &[Case] = &[
         s.subscribe(W1).send();
         s.publish().expires("12").send();
         s.publish().closed_elsewhere().send();
-        s.listen(18.0);
+        s.listen(23.0);
     }),
 ];
