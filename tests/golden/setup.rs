@@ -16,9 +16,6 @@ pub enum SetUp {
     DbOnly,
 }
 
-/// From 6.0 on the host drops what is larger than 32 KB, unless it is told; 5.6 takes all and has no such parameter.
-const ANY_SIZE: &str = "#!ifndef KAMAILIO_5\nmsg_recv_max_size=65535\n#!endif";
-
 /// A NOTIFY that is kept back waits this long at most (`waitn_time`), and for the next look of a notifier.
 const ROUND: Duration = Duration::from_secs(1);
 
@@ -42,7 +39,7 @@ impl SetUp {
 
     /// The server, as it was recorded.
     pub fn server(self) -> Builder {
-        let server = Kamailio::builder().packages(&["presence_xml"]).before(ANY_SIZE);
+        let server = Kamailio::builder().packages(&["presence_xml"]);
         let server = server
             .extra("modparam(\"tm\", \"wt_timer\", 5000)\nmodparam(\"tm\", \"fr_timer\", 2500)")
             .param("min_expires", 10)

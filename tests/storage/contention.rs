@@ -37,11 +37,11 @@ struct Promises {
 }
 
 impl Promises {
-    /// Asks; the reply, or none within 5 s (code 0).
+    /// Asks; the reply, or none within 10 s (code 0).
     fn ask(&mut self, phone: &mut Phone, request: &str) -> Option<testkit::sip::Message> {
         let start = Instant::now();
         phone.send_raw(request.as_bytes());
-        let reply = phone.receive(Duration::from_secs(5));
+        let reply = phone.receive(Duration::from_secs(10));
         phone.inbox.clear();
         *self.replies.entry(reply.as_ref().map_or(0, testkit::sip::Message::code)).or_default() += 1;
         self.slowest = self.slowest.max(start.elapsed());

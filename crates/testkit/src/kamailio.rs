@@ -341,6 +341,8 @@ impl Builder {
             if self.listeners.is_empty() { "yes" } else { "no" },
             self.modules.display()
         );
+        // From 6.0 on the host drops what is larger than 32 KB, unless it is told; 5.6 takes all and knows no such word.
+        text.push_str("#!ifndef KAMAILIO_5\nmsg_recv_max_size=65535\n#!endif\n");
         if self.listeners.iter().any(|place| place.starts_with("tls:")) {
             let _ = writeln!(text, "enable_tls=yes");
         }
