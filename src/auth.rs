@@ -198,11 +198,9 @@ pub fn status_of(watcher: &[u8], presentity: &[u8]) -> i32 {
 /// The rules of a presentity changed (`rules`; or ask the package for them): decides again about every watcher in the
 /// table and tells those whose state changed.
 pub fn update(resource: Resource<'_>, rules: Option<Rules>) -> Result<(), Fault> {
-    let Ok(texts) = Texts::pack(&[]) else { return Err(Fault::Package) };
     let (decisions, outcome) = decide_again(resource, rules);
-    for Decision { watcher_user, watcher_domain, authorisation } in decisions {
-        let request = Request { resource, watcher_user: &watcher_user, watcher_domain: &watcher_domain, texts: &texts };
-        with_server(None, |server| server.authorisation_changed(&request, &authorisation));
+    for decision in &decisions {
+        with_server(None, |server| server.authorisation_changed(resource, decision));
     }
     outcome
 }

@@ -1,6 +1,6 @@
 //! `bind_presence`: the functions that other modules call.
 
-use super::commands::{auth_status, handle_publish, handle_subscribe, handle_subscribe0};
+use super::commands::{auth_status, handle_publish, handle_subscribe, handle_subscribe0, zero_for_done};
 use super::flush::update_db_subs_timer;
 use super::packages::{self, Rules};
 use super::reader::extract_sdialog_info;
@@ -164,7 +164,7 @@ unsafe extern "C" fn refresh_watchers(uri: *mut Str, event: *mut Str, kind: c_in
     guard("pres_refresh_watchers", -1, || {
         // SAFETY: null or valid `str`s.
         let Some([uri, event]) = (unsafe { all([uri, event]) }) else { return missing("pres_refresh_watchers", -1) };
-        if crate::commands::refresh_watchers(uri, event, kind, None) == 1 { 0 } else { -1 }
+        zero_for_done(crate::commands::refresh_watchers(uri, event, kind, None))
     })
 }
 

@@ -251,7 +251,7 @@ unsafe extern "C" fn w_refresh_watchers_file(
 
 /// For C and KEMI `pres_refresh_watchers` is done with 0, as with the C module; for kamailio.cfg, where 0 would end the
 /// script, with 1.
-const fn zero_for_done(code: c_int) -> c_int {
+pub const fn zero_for_done(code: c_int) -> c_int {
     if code == 1 { 0 } else { code }
 }
 

@@ -6,6 +6,7 @@ use super::tables::{Bucket, List, is};
 use crate::host::now;
 use crate::params::settings;
 use crate::store::database::LAST_WAIT;
+use crate::store::rows::NO_UPDATE;
 use crate::store::schema as col;
 use core::ffi::c_int;
 use core::ptr::{NonNull, null_mut};
@@ -22,8 +23,6 @@ use std::time::Instant;
 const BATCH: usize = 64;
 /// After so many refusals in a row the database counts as gone until the next call.
 const REFUSALS: usize = 3;
-/// What the C module writes where no notifier has anything to do.
-const NO_UPDATE: i32 = -1;
 
 /// What to do about a subscription whose time is over: the owner of the table sends the last NOTIFY.
 type Expired = Option<unsafe extern "C" fn(*mut subs_t) -> c_int>;

@@ -1,5 +1,6 @@
 //! `extract_sdialog_info`: a SUBSCRIBE as a `subs_t`, for modules that serve subscriptions by themselves.
 
+use super::subs::text;
 use crate::ingress;
 use crate::params::settings;
 use core::cell::RefCell;
@@ -7,7 +8,7 @@ use core::ffi::c_int;
 use kamailio::entry::guard;
 use kamailio::msg::Message;
 use kamailio::raw::{self, sip_msg_t, subs_t};
-use kamailio::str::{Str, borrow, bytes, none};
+use kamailio::str::{Str, bytes, none};
 use kamailio::uri::UserHost;
 use kamailio::{log, pkg};
 use presence_core::subscribe::Subscribe;
@@ -109,7 +110,6 @@ fn owned<const N: usize>(texts: [&[u8]; N]) -> Option<[Str; N]> {
 
 /// What a request says, without copies.
 fn fill(subs: &mut subs_t, request: &Subscribe<'_>) {
-    let text = |text: &[u8]| if text.is_empty() { none() } else { borrow(text) };
     subs.to_user = text(request.to.user);
     subs.to_domain = text(request.to.host);
     subs.from_user = text(request.from.user);

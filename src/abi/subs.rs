@@ -49,7 +49,7 @@ impl<'s> SubsView<'s> {
 }
 
 /// C code takes a null pointer for "none".
-fn text(bytes: &[u8]) -> Str {
+pub fn text(bytes: &[u8]) -> Str {
     if bytes.is_empty() { none() } else { borrow(bytes) }
 }
 

@@ -6,7 +6,7 @@ use super::{Detail, NOT_ENOUGH, Outcome, check_not_library};
 use crate::abi::packages;
 use crate::store::listing;
 use kamailio::rpc::Call;
-use presence_core::package::Package;
+use presence_core::package::{Package, name_of};
 use presence_core::store::listing::{ListedPublication, WantedPublications};
 use presence_core::uri::split_sip_uri;
 
@@ -51,7 +51,7 @@ fn answer(call: &Call, detail: Detail, whose: &WantedPublications<'_>, filter: O
 fn fill(entry: &mut Entry<'_>, listed: &ListedPublication, detail: Detail, registry: &[Package]) {
     let p = &listed.publication;
     let (user, host) = split_sip_uri(&listed.presentity);
-    let package = registry.get(usize::from(listed.package.0)).map(|p| p.name.as_slice()).unwrap_or_default();
+    let package = name_of(registry, listed.package);
     entry.text(c"user", user);
     entry.text(c"domain", host);
     entry.text(c"event", package);

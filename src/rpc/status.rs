@@ -8,6 +8,7 @@ use core::ffi::CStr;
 use kamailio::proc::steady_clock;
 use kamailio::rpc::{Call, Struct};
 use kamailio::shm::Pool;
+use presence_core::package::name_of;
 use presence_core::store::listing::{PackageTally, Tally};
 use std::ffi::CString;
 use std::sync::OnceLock;
@@ -118,8 +119,8 @@ fn describe_database(mut database: Section<'_>, tally: &Tally, answers: bool) ->
 
 fn describe_package(list: &Section<'_>, package: &PackageTally) -> Outcome {
     let registry = packages::all();
-    let name = registry.get(usize::from(package.package.0)).map(|p| p.name.clone()).unwrap_or_default();
-    let mut members = list.within(&CString::new(name).unwrap_or_default())?;
+    let name = CString::new(name_of(&registry, package.package)).unwrap_or_default();
+    let mut members = list.within(&name)?;
     for (name, count) in [c"active", c"pending", c"terminated", c"waiting"].into_iter().zip(package.subscriptions) {
         members.number(name, count);
     }

@@ -5,15 +5,14 @@ use super::filters::{Filters, Name};
 use super::{Detail, EMPTY_URI, NO_SUCH_MODE, NOT_ENOUGH, Outcome, check_not_library};
 use crate::abi::packages;
 use crate::store::listing;
+use crate::store::rows::NO_UPDATE;
 use kamailio::rpc::Call;
-use presence_core::package::Package;
+use presence_core::package::{Package, name_of};
 use presence_core::store::listing::{ListedSubscription, WantedSubscriptions};
 use presence_core::subscription::Field;
 use presence_core::time::Timestamp;
 
-/// What the C module has in `updated` and `updated_winfo` where no notifier has anything to do.
-const NO_UPDATE: i32 = -1;
-/// What it has in `recv_event` after a SUBSCRIBE.
+/// What the C module has in `recv_event` after a SUBSCRIBE.
 const SUBSCRIBE_RECEIVED: i32 = 1;
 
 const FILTERS: [Name; 5] = [Name::Watcher, Name::Event, Name::CallId, Name::Limit, Name::After];
@@ -88,7 +87,7 @@ fn fill(entry: &mut Entry<'_>, listed: &ListedSubscription, detail: Detail, regi
         entry.int(c"updated_winfo", NO_UPDATE);
     }
     // Only here, behind what the C module has.
-    let package = registry.get(usize::from(s.package.0)).map(|p| p.name.as_slice()).unwrap_or_default();
+    let package = name_of(registry, s.package);
     let (code, at) = listed.answer.unwrap_or_default();
     entry.text(c"event", package);
     entry.uint(c"age", listed.began.map_or(0, |began| now.since(began).0));

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 /// The longest pause before the first retry, in milliseconds; it grows with each.
 const PAUSE: u64 = 16;
 
-static DRIVER: OnceLock<Driver> = OnceLock::new();
+static DRIVER: OnceLock<(Driver, Engine)> = OnceLock::new();
 static GATE: OnceLock<Gate> = OnceLock::new();
 
 thread_local! {
@@ -49,7 +49,8 @@ pub fn bind(url: &[u8]) -> bool {
         log!(Error, "no shared memory for the database");
         return false;
     };
-    DRIVER.set(driver).is_ok() && GATE.set(gate).is_ok()
+    let engine = Engine::of(&driver);
+    DRIVER.set((driver, engine)).is_ok() && GATE.set(gate).is_ok()
 }
 
 /// What this driver cannot do of what is configured.
@@ -72,7 +73,7 @@ fn refused(driver: &Driver) -> Option<String> {
 
 /// Opens this process's connection.
 pub fn open() -> bool {
-    let Some(driver) = DRIVER.get() else { return true };
+    let Some((driver, _)) = DRIVER.get() else { return true };
     let Some(mut connection) = driver.connect_alone() else {
         log!(Error, "no connection to the database of modparam db_url: is it there, and do name and rights fit?");
         return false;
@@ -96,12 +97,12 @@ pub fn is_open() -> bool {
 
 /// Which database it is.
 pub fn engine() -> Engine {
-    DRIVER.get().map_or(Engine::Other, Engine::of)
+    DRIVER.get().map_or(Engine::Other, |(_, engine)| *engine)
 }
 
 /// Whether the driver can give a part of what a query finds; otherwise all comes at once.
 pub fn knows_parts() -> bool {
-    DRIVER.get().is_none_or(Driver::knows_parts)
+    DRIVER.get().is_none_or(|(driver, _)| driver.knows_parts())
 }
 
 /// Whether the database is SQLite, which has one writer at a time.

@@ -1,10 +1,10 @@
 //! The table `active_watchers` as the book of subscriptions (`subs_db_mode` 3).
 
 use super::schema as col;
-use super::{database, rows};
+use super::{database, listing, rows};
 use crate::abi::packages;
 use crate::params::settings;
-use kamailio::db::{Condition, Connection, Failed, Op, Part, Value};
+use kamailio::db::{Condition, Connection, Failed, Op, Part, Row, Value};
 use presence_core::dialog::DialogId;
 use presence_core::refusal::Fault;
 use presence_core::store::{Ledger, Rows, Swap};
@@ -24,16 +24,6 @@ fn table() -> &'static [u8] {
 
 fn number(column: kamailio::db::Column, value: u32) -> Condition<'static> {
     Condition(column, Op::Eq, Value::Int(value as i32))
-}
-
-/// Rows that meet these conditions; those that are not whole or whose package is not registered are left out.
-fn query(of: &[Condition<'_>], limit: Option<usize>) -> Result<(Vec<Subscription>, usize, i32), Fault> {
-    database::read(|db| {
-        let part = limit.map(|rows| Part { by: b"id", rows, after: 0 });
-        let found = db.query(table(), &rows::COLUMNS, of, part)?;
-        let last = found.iter().map(|row| row.int(rows::ID_AT)).max().unwrap_or(0);
-        Ok((found.iter().filter_map(|row| rows::from_row(&row)).collect(), found.len(), last))
-    })
 }
 
 fn swap(db: &mut Connection, change: &Swap) -> Result<bool, Failed> {
@@ -59,7 +49,10 @@ fn was_there(db: &mut Connection) -> Result<bool, Failed> {
 
 impl Ledger for Table {
     fn find(&mut self, dialog: DialogId<'_>) -> Result<Option<Subscription>, Fault> {
-        Ok(query(&rows::identity(dialog), None)?.0.into_iter().next())
+        database::read(|db| {
+            let found = db.query(table(), &rows::COLUMNS, &rows::identity(dialog), None)?;
+            Ok(found.iter().find_map(|row| rows::from_row(&row)))
+        })
     }
 
     fn insert(&mut self, subscription: &Subscription) -> Result<(), Fault> {
@@ -92,7 +85,6 @@ impl Ledger for Table {
         let mut of = vec![
             Condition(col::PRESENTITY_URI, super::uri_op(), Value::Text(rows.resource.uri)),
             Condition(col::EVENT, Op::Eq, Value::Text(&package.name)),
-            Condition(col::ID, Op::Gt, Value::Int(after)),
         ];
         if let Some((user, domain)) = rows.watcher {
             of.push(Condition(col::WATCHER_USERNAME, Op::Eq, Value::Text(user)));
@@ -101,8 +93,9 @@ impl Ledger for Table {
         if let Some(call_id) = rows.call_id {
             of.push(Condition(col::CALLID, Op::Eq, Value::Text(call_id)));
         }
-        let (page, count, last) = query(&of, Some(limit))?;
-        Ok((page, (count == limit).then_some(last)))
+        let whole = |_, row: &Row<'_>| rows::from_row(row);
+        let page = listing::page(table(), &rows::COLUMNS, rows::ID_AT, of, (after.unsigned_abs(), limit), whole)?;
+        Ok((page.entries, page.next.map(|last| last as i32)))
     }
 
     fn expired(&mut self, before: Timestamp, limit: usize) -> Result<Vec<Subscription>, Fault> {

@@ -8,7 +8,7 @@ use crate::params::settings;
 use kamailio::db::{Column, Condition, Op, Part, Row, Value};
 use presence_core::config::{PublMode, SubsMode};
 use presence_core::host::{Publication, Resource};
-use presence_core::package::{Package, PackageId};
+use presence_core::package::{Package, PackageId, name_of};
 use presence_core::refusal::Fault;
 use presence_core::status::Status;
 use presence_core::store::listing::{
@@ -22,7 +22,7 @@ use presence_core::uri::sip_uri;
 const ROWS: usize = 50;
 
 /// A page of a table by its id; rows that are nothing to `of_row` are left out.
-fn page<T>(
+pub fn page<T>(
     table: &'static [u8],
     columns: &[Column],
     id_at: usize,
@@ -45,10 +45,6 @@ fn page<T>(
     })
 }
 
-fn name(registry: &[Package], package: PackageId) -> &[u8] {
-    registry.get(usize::from(package.0)).map(|p| p.name.as_slice()).unwrap_or_default()
-}
-
 fn equal<'a>(column: Column, text: Option<&'a [u8]>) -> Option<Condition<'a>> {
     text.map(|text| Condition(column, Op::Eq, Value::Text(text)))
 }
@@ -61,7 +57,7 @@ pub fn subscriptions(after: Place, wanted: &WantedSubscriptions<'_>) -> Result<P
     let registry = packages::all();
     let of = [
         equal(col::PRESENTITY_URI, wanted.presentity),
-        equal(col::EVENT, wanted.package.map(|package| name(&registry, package))),
+        equal(col::EVENT, wanted.package.map(|package| name_of(&registry, package))),
         equal(col::WATCHER_USERNAME, wanted.watcher.map(|(user, _)| user)),
         equal(col::WATCHER_DOMAIN, wanted.watcher.map(|(_, host)| host)),
         equal(col::CALLID, wanted.call_id),
@@ -124,7 +120,7 @@ pub fn publications(
     let of = [
         equal(col::USERNAME, wanted.user),
         equal(col::DOMAIN, wanted.host),
-        equal(col::EVENT, wanted.package.map(|package| name(&registry, package))),
+        equal(col::EVENT, wanted.package.map(|package| name_of(&registry, package))),
     ];
     let of = of.into_iter().flatten().collect();
     let mut columns = PUBLICATION.to_vec();

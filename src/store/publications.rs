@@ -8,7 +8,7 @@ use kamailio::log;
 use kamailio::str::show;
 use presence_core::config::{PublMode, RetrieveOrder};
 use presence_core::host::{Change, Publication, Publications, Resource, Shown};
-use presence_core::package::{Package, PackageId};
+use presence_core::package::{Package, PackageId, name_of};
 use presence_core::refusal::{Fault, Refusal};
 use presence_core::time::{Now, Timestamp};
 use presence_core::uri::{sip_uri, split_sip_uri};
@@ -49,7 +49,7 @@ fn table() -> &'static [u8] {
 /// The conditions that name a resource's rows.
 pub fn identity<'a>(packages: &'a [Package], resource: Resource<'a>) -> [Condition<'a>; 3] {
     let (user, host) = split_sip_uri(resource.uri);
-    let event = packages.get(usize::from(resource.package.0)).map(|p| p.name.as_slice()).unwrap_or_default();
+    let event = name_of(packages, resource.package);
     [
         Condition(col::DOMAIN, super::uri_op(), Value::Text(host)),
         Condition(col::USERNAME, super::uri_op(), Value::Text(user)),

@@ -6,13 +6,14 @@ use crate::abi::packages;
 use crate::params::settings;
 use kamailio::db::{Assign, Column, Condition, Connection, Failed, Op, Row, Value};
 use presence_core::dialog::DialogId;
+use presence_core::package::name_of;
 use presence_core::refusal::Fault;
 use presence_core::status::Status;
 use presence_core::subscription::{Field, Subscription, Texts};
 use presence_core::time::Timestamp;
 
 /// What the C module writes where no notifier has anything to do.
-const NO_UPDATE: i32 = -1;
+pub const NO_UPDATE: i32 = -1;
 
 /// Text columns and the texts that they hold.
 const TEXTS: [(Column, Field); 14] = [
@@ -120,7 +121,7 @@ fn text(s: &Subscription, field: Field) -> Value<'_> {
 /// A subscription as a row.
 pub fn insert(db: &mut Connection, s: &Subscription, ahead: u32) -> Result<(), Failed> {
     let registry = packages::all();
-    let event = registry.get(usize::from(s.package.0)).map(|p| p.name.as_slice()).unwrap_or_default();
+    let event = name_of(&registry, s.package);
     let user_agent = super::widths::user_agent(s.text(Field::UserAgent));
     let mut row: Vec<Assign<'_>> = TEXTS.iter().map(|(column, field)| Assign(column, text(s, *field))).collect();
     row.extend([

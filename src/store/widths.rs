@@ -50,11 +50,20 @@ fn widths_of(db: &mut Connection, table: &[u8]) -> Result<Widths, Failed> {
     Ok(widths.filter(|(_, width)| *width > 0).collect())
 }
 
+/// Whether columns have widths that matter.
+fn are_bounded() -> bool {
+    !matches!(database::engine(), Engine::Sqlite | Engine::Other)
+}
+
+/// The width of a column; none if it has none.
+fn width_of(table: usize, column: Column) -> Option<usize> {
+    WIDTHS.get()?[table].iter().find(|(name, _)| name == column.as_bytes()).map(|(_, width)| *width)
+}
+
 /// Whether texts can be in their columns.
 fn fit(table: usize, texts: &[(Column, usize, &[u8])]) -> Result<(), Refusal> {
-    let Some(widths) = WIDTHS.get() else { return Ok(()) };
     for (column, more, text) in texts {
-        let width = widths[table].iter().find(|(name, _)| name == column.as_bytes()).map(|(_, width)| *width);
+        let width = width_of(table, column);
         // PostgreSQL refuses what is not UTF-8 in a text column.
         let is_text = database::engine() != Engine::Postgres || core::str::from_utf8(text).is_ok();
         if width.is_some_and(|width| text.len() + more > width) || !is_text {
@@ -67,7 +76,7 @@ fn fit(table: usize, texts: &[(Column, usize, &[u8])]) -> Result<(), Refusal> {
 
 /// Refuses a SUBSCRIBE that cannot be a row.
 pub fn check_subscribe(request: &Subscribe<'_>) -> Result<(), Refusal> {
-    if settings().core.subs == SubsMode::Memory {
+    if settings().core.subs == SubsMode::Memory || !are_bounded() {
         return Ok(());
     }
     let asked = request.request_uri.unwrap_or(request.to);
@@ -107,7 +116,7 @@ pub fn user_agent(text: &[u8]) -> Cow<'_, [u8]> {
 
 /// Refuses a PUBLISH that cannot be a row.
 pub fn check_publish(request: &Publish<'_>) -> Result<(), Refusal> {
-    if settings().core.publ == PublMode::Memory || matches!(database::engine(), Engine::Sqlite | Engine::Other) {
+    if settings().core.publ == PublMode::Memory || !are_bounded() {
         return Ok(());
     }
     let uri = request.request_uri.unwrap_or_default();
@@ -119,8 +128,8 @@ pub fn check_publish(request: &Publish<'_>) -> Result<(), Refusal> {
     fit(1, &texts)?;
     // Drivers want room for twice the length of whatever they put into a statement.
     let statement = STATEMENT + 2 * (request.body.len() + texts.iter().map(|(_, _, text)| text.len()).sum::<usize>());
-    let column = WIDTHS.get().and_then(|w| w[1].iter().find(|(name, _)| name == col::BODY.as_bytes()));
-    if statement > kamailio::db::longest_statement() || column.is_some_and(|(_, width)| request.body.len() > *width) {
+    let column = width_of(1, col::BODY);
+    if statement > kamailio::db::longest_statement() || column.is_some_and(|width| request.body.len() > width) {
         log!(
             Warning,
             "a publication of {} bytes is refused: Kamailio's sql_buffer_size allows statements of {} bytes",

@@ -2,10 +2,10 @@
 
 use crate::body::empty_dialog_info;
 use crate::host::{
-    Authorisation, Content, Decision, Host, Landing, Line, Notice, Publications, Request, Resource, Sent, Shown,
-    Subscriptions, Token, Version,
+    Content, Decision, Host, Landing, Line, Notice, Publications, Request, Resource, Sent, Shown, Subscriptions, Token,
+    Version,
 };
-use crate::package::{Family, Package, PackageId};
+use crate::package::{Family, Package, PackageId, name_of};
 use crate::refusal::Fault;
 use crate::server::Server;
 use crate::status::Status;
@@ -177,7 +177,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         let packages = self.host.packages();
         let package = packages.get(usize::from(resource.package.0)).and_then(|p| p.peer).ok_or(Fault::Package)?;
         let watched = Resource { uri: resource.uri, package };
-        let package = packages.get(usize::from(package.0)).map(|p| p.name.as_slice()).unwrap_or_default();
+        let package = name_of(&packages, package);
         if let (Extent::Partial, Some(changed)) = (extent, &list.changed) {
             return Ok(winfo::document(version, extent, resource.uri, package, core::slice::from_ref(changed)));
         }
@@ -277,22 +277,24 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     }
 
     /// A watcher's authorisation changed: tells it, and those who watch the watchers.
-    pub fn authorisation_changed(&mut self, request: &Request<'_>, to: &Authorisation) {
-        let affected = self.subscriptions.set_status(request, to).unwrap_or_default();
-        self.tell_of_decisions(request.resource, affected);
+    pub fn authorisation_changed(&mut self, resource: Resource<'_>, decision: &Decision) {
+        let affected = self.apply(resource, decision);
+        self.tell_of_decisions(resource, affected);
     }
 
     /// Asks the rules of a presentity again about its watchers. Gives the subscriptions that are affected, who are still
     /// to be told: with a new state, if there is one.
     pub(crate) fn decide_again(&mut self, resource: Resource<'_>) -> Vec<Token> {
+        let decisions = self.host.decide_again(resource);
+        decisions.iter().flat_map(|decision| self.apply(resource, decision)).collect()
+    }
+
+    /// The subscriptions that a decision affects.
+    fn apply(&mut self, resource: Resource<'_>, decision: &Decision) -> Vec<Token> {
+        let Decision { watcher_user, watcher_domain, authorisation } = decision;
         let Ok(texts) = Texts::pack(&[]) else { return Vec::new() };
-        let mut affected = Vec::new();
-        for Decision { watcher_user, watcher_domain, authorisation } in self.host.decide_again(resource) {
-            let request =
-                Request { resource, watcher_user: &watcher_user, watcher_domain: &watcher_domain, texts: &texts };
-            affected.extend(self.subscriptions.set_status(&request, &authorisation).unwrap_or_default());
-        }
-        affected
+        let request = Request { resource, watcher_user, watcher_domain, texts: &texts };
+        self.subscriptions.set_status(&request, authorisation).unwrap_or_default()
     }
 
     /// Tells subscriptions whose authorisation changed, unless they were told since, and those who watch the watchers.

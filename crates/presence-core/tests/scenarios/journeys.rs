@@ -440,15 +440,14 @@ fn a_new_authorisation_is_told() {
     world.host.authorisations.insert("w".into(), Authorisation { status: Status::Pending, reason: Vec::new() });
     world.publish("a", "presence", None, Some(60), "open").expect("accepted");
     watching(&mut world, "w", "a", "presence");
-    let texts = presence_core::subscription::Texts::pack(&[]).expect("packs");
     let set = |world: &mut World, status, reason: &[u8]| {
-        let request = presence_core::host::Request {
-            resource: presence_core::host::Resource { uri: b"sip:a@h", package: common::PRESENCE },
-            watcher_user: b"w",
-            watcher_domain: b"h",
-            texts: &texts,
+        let resource = presence_core::host::Resource { uri: b"sip:a@h", package: common::PRESENCE };
+        let decision = presence_core::host::Decision {
+            watcher_user: b"w".to_vec(),
+            watcher_domain: b"h".to_vec(),
+            authorisation: Authorisation { status, reason: reason.to_vec() },
         };
-        world.run(|s| s.authorisation_changed(&request, &Authorisation { status, reason: reason.to_vec() }));
+        world.run(|s| s.authorisation_changed(resource, &decision));
         world.settle()
     };
     let told = set(&mut world, Status::Active, b"");
