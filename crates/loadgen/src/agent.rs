@@ -115,11 +115,15 @@ impl Agent {
 
     /// Waits for a datagram, a few milliseconds at most, and does what has to be done about it.
     pub fn step(&mut self) -> Step {
-        if self.resend.elapsed() >= RESEND {
-            self.resend = Instant::now();
-            self.send_again();
-        }
-        let Some(length) = self.wire.receive(&mut self.buffer) else { return Step::Quiet };
+        let Some(length) = self.wire.receive(&mut self.buffer) else {
+            // Only now: an answer may have been there for long if this process had to wait for a processor, and by then
+            // the server may know nothing of the request any more and serve it again.
+            if self.resend.elapsed() >= RESEND {
+                self.resend = Instant::now();
+                self.send_again();
+            }
+            return Step::Quiet;
+        };
         let buffer = std::mem::take(&mut self.buffer);
         let free = match message::parse(&buffer[..length]) {
             Some(Incoming::Notify(notify)) => {
