@@ -12,6 +12,9 @@ use options::Options;
 use std::process::ExitCode;
 use table::Table;
 
+/// How many times the rounds are repeated until the ratios are exact enough.
+const PATIENCE: u32 = 5;
+
 fn main() -> ExitCode {
     let options = match Options::read(std::env::args().skip(1)) {
         Ok(options) => options,
@@ -24,9 +27,12 @@ fn main() -> ExitCode {
     let mut failures = Vec::new();
     for setup in &options.setups {
         let mut table = Table::default();
-        for round in 0..options.rounds {
+        for round in 0..options.rounds * PATIENCE {
+            if round >= options.rounds && table.is_decided(setup) {
+                break;
+            }
             eprintln!("{}: round {} of {}", setup.name(), round + 1, options.rounds);
-            run::run(setup, round, &options, |row, module, report| table.add(row, module, report));
+            run::run(setup, round, &options, |row, parts| table.add(row, parts));
         }
         println!("\n{}\n{table}", setup.heading());
         failures.extend(table.failures(setup));

@@ -6,12 +6,13 @@ pub const USAGE: &str = "\
 usage: bench table [--quick] [--rounds N] [--operations N] [--rows TEXT] [--setup TEXT]
 --rows, --setup: only those whose name contains the text (several, separated by commas)
 The module under test is target/release/presence.so, or what PRESENCE_SO names.
-Exit status 1: dearer than the stock module, a PUBLISH in memory with qm above 0.85 of it, or a row of ours is void.";
+Exit status 1: dearer than the stock module, a PUBLISH in memory with qm above 0.85 of it (beyond the error of the ratio,
+which must not be more than 0.05), or a row of ours is void.";
 
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Runs of each module.
+    /// Runs of each module; more where the ratios are not exact by then.
     pub rounds: u32,
     /// Operations per row and run.
     pub operations: u32,

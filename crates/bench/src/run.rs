@@ -1,11 +1,12 @@
 //! One round: a server with each module, side by side, all phases in their order.
 //!
 //! What else the machine does makes a second dearer than the next by half. So both servers live at the same time and get
-//! each phase in small parts, in turn: what disturbs one disturbs the other as much.
+//! each phase in small parts, in turn: what disturbs one disturbs the other as much. How much the parts differ says how
+//! exact their sum is.
 
 use crate::options::Options;
 use crate::setup::{Row, Setup};
-use loadgen::{Load, Mix, Part, Phase, Publish, Report, Settings, Subscribe, Tally, cpu};
+use loadgen::{Load, Mix, Part, Phase, Publish, Report, Settings, Subscribe, cpu};
 use std::thread;
 use std::time::Duration;
 use testkit::{Kamailio, Module};
@@ -40,9 +41,9 @@ impl Side {
     }
 }
 
-/// Runs the rows that are asked for, and those that they need; reports the former. Each second round begins with the
-/// other module.
-pub fn run(setup: &Setup, round: u32, options: &Options, mut report: impl FnMut(Row, &Module, Report)) {
+/// Runs the rows that are asked for, and those that they need; reports the former, part by part. Each second round begins
+/// with the other module.
+pub fn run(setup: &Setup, round: u32, options: &Options, mut report: impl FnMut(Row, [(&Module, Report); 2])) {
     let modules =
         if round % 2 == 0 { [Module::from_env(), Module::Stock] } else { [Module::Stock, Module::from_env()] };
     let mut sides = modules.map(|module| Side::start(setup, module));
@@ -53,33 +54,37 @@ pub fn run(setup: &Setup, round: u32, options: &Options, mut report: impl FnMut(
             }
             thread::sleep(setup.afterwards());
         }
-        let reports = measure(&mut sides, &row.phase(options.operations), setup.afterwards());
-        if options.rows.contains(&row) {
-            sides.iter().zip(reports).for_each(|(side, result)| report(row, &side.module, result));
-        }
+        let is_asked_for = options.rows.contains(&row);
+        measure(&mut sides, &row.phase(options.operations), setup.afterwards(), |parts| {
+            if is_asked_for {
+                report(row, parts);
+            }
+        });
     }
 }
 
-/// A phase on both servers, with the CPU time that each of them used until both were done and had cleaned up.
-fn measure(sides: &mut [Side; 2], phase: &Phase, afterwards: Duration) -> [Report; 2] {
-    let nothing = Report { operations: 0, wall: Duration::ZERO, cpu: Duration::ZERO, tally: Tally::default() };
-    let mut sums = [nothing.clone(), nothing];
-    let before = [sides[0].cpu(), sides[1].cpu()];
+/// A phase on both servers, part by part. The CPU time of a part is what a server used until both had done it; the last
+/// part includes what they clean up afterwards.
+fn measure(sides: &mut [Side; 2], phase: &Phase, afterwards: Duration, mut report: impl FnMut([(&Module, Report); 2])) {
+    let mut before = [sides[0].cpu(), sides[1].cpu()];
     for index in 0..PARTS {
         let part = phase.part(Part { index, of: PARTS });
-        for turn in 0..2 {
-            let place = (index as usize + turn) % 2;
-            let Report { operations, wall, tally, .. } = sides[place].load.run(&part);
-            sums[place].operations += operations;
-            sums[place].wall += wall;
-            sums[place].tally.merge(tally);
+        let first = index as usize % 2;
+        let mut reports = [first, 1 - first].map(|place| sides[place].load.run(&part));
+        if first == 1 {
+            reports.reverse();
         }
+        if index + 1 == PARTS {
+            thread::sleep(afterwards);
+        }
+        let now = [sides[0].cpu(), sides[1].cpu()];
+        for (place, report) in reports.iter_mut().enumerate() {
+            report.cpu = now[place].saturating_sub(before[place]);
+        }
+        before = now;
+        let [one, other] = reports;
+        report([(&sides[0].module, one), (&sides[1].module, other)]);
     }
-    thread::sleep(afterwards);
-    for ((sum, side), before) in sums.iter_mut().zip(sides).zip(before) {
-        sum.cpu = side.cpu().saturating_sub(before);
-    }
-    sums
 }
 
 fn warm_up() -> Phase {
