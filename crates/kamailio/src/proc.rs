@@ -2,7 +2,6 @@
 
 use kamailio_shim as raw;
 use std::cell::RefCell;
-use std::io::Write as _;
 
 /// The rank with which a process is initialised.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,8 +114,10 @@ pub fn unique_id() -> Vec<u8> {
         supply.count = supply.count.wrapping_add(1);
         let mut text = Vec::with_capacity(48);
         text.extend_from_slice(&supply.prefix);
-        // Writing to a Vec cannot fail.
-        let _ = write!(text, "{:08x}", supply.count);
+        let mut digits = [0; 8];
+        // It fails for a place of another length only.
+        let _ = hex::encode_to_slice(supply.count.to_be_bytes(), &mut digits);
+        text.extend_from_slice(&digits);
         text
     })
 }

@@ -4,7 +4,7 @@
 //! restarts; it stays while the counter grows with each change, because the C module takes a tag for one of its own
 //! only if it ends in a dot and a decimal number, and has to be able to carry on with our rows.
 
-use core::fmt::Write as _;
+use crate::render::push_number;
 
 /// An entity-tag as it is stored and sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,10 +27,15 @@ impl EntityTag {
     }
 
     fn make(random: u64, counter: u32) -> Self {
-        let mut text = String::with_capacity(32);
-        // Writing to a String cannot fail.
-        let _ = write!(text, "a.{random:016x}.{counter}");
-        Self(text.into_bytes())
+        let mut text = Vec::with_capacity(32);
+        let mut digits = [0; 16];
+        // It fails for a place of another length only.
+        let _ = hex::encode_to_slice(random.to_be_bytes(), &mut digits);
+        text.extend_from_slice(b"a.");
+        text.extend_from_slice(&digits);
+        text.push(b'.');
+        push_number(&mut text, counter);
+        Self(text)
     }
 
     /// The tag's text.

@@ -1,7 +1,6 @@
 //! Header lines of what the server sends.
 
 use crate::status::Status;
-use std::io::Write as _;
 
 /// The transports that a Contact of ours names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +38,11 @@ impl Transport {
     }
 }
 
+/// A number in decimal digits. Without the machinery of `write!`, which is never warm when a request comes.
+pub(crate) fn push_number(out: &mut Vec<u8>, number: u32) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
 /// `Contact: <address[;transport=...]>`: the transport is named unless it is UDP, or the address names one itself.
 pub fn push_contact(out: &mut Vec<u8>, address: &[u8], transport: Transport) {
     out.extend_from_slice(b"Contact: <");
@@ -55,8 +59,9 @@ pub fn push_contact(out: &mut Vec<u8>, address: &[u8], transport: Transport) {
 #[must_use]
 pub fn subscribe_reply(expires: u32, address: &[u8], transport: Transport) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + address.len());
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "Expires: {expires}\r\n");
+    out.extend_from_slice(b"Expires: ");
+    push_number(&mut out, expires);
+    out.extend_from_slice(b"\r\n");
     push_contact(&mut out, address, transport);
     out
 }
@@ -65,7 +70,9 @@ pub fn subscribe_reply(expires: u32, address: &[u8], transport: Transport) -> Ve
 #[must_use]
 pub fn publish_reply(expires: u32, etag: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(40 + etag.len());
-    let _ = write!(out, "Expires: {expires}\r\nSIP-ETag: ");
+    out.extend_from_slice(b"Expires: ");
+    push_number(&mut out, expires);
+    out.extend_from_slice(b"\r\nSIP-ETag: ");
     out.extend_from_slice(etag);
     out.extend_from_slice(b"\r\n");
     out
@@ -99,12 +106,14 @@ pub fn push_notify_headers(out: &mut Vec<u8>, notify: &Notify<'_>) {
     out.extend_from_slice(notify.event_params);
     out.extend_from_slice(b"\r\n");
     push_contact(out, notify.contact, notify.transport);
-    let _ = write!(out, "Subscription-State: {}", notify.status.word());
+    out.extend_from_slice(b"Subscription-State: ");
+    out.extend_from_slice(notify.status.word().as_bytes());
     if notify.status == Status::Terminated {
         out.extend_from_slice(b";reason=");
         out.extend_from_slice(notify.reason);
     } else {
-        let _ = write!(out, ";expires={}", notify.expires);
+        out.extend_from_slice(b";expires=");
+        push_number(out, notify.expires);
     }
     out.extend_from_slice(b"\r\n");
     if let Some(content_type) = notify.content_type {

@@ -90,17 +90,9 @@ impl<B: AsRef<[u8]>> Texts<B> {
         self.0.as_ref()
     }
 
-    fn len_at(&self, index: usize) -> usize {
-        match self.block().get(2 * index..2 * index + 2) {
-            Some(&[a, b]) => usize::from(u16::from_ne_bytes([a, b])),
-            _ => 0,
-        }
-    }
-
     /// One text.
     pub fn get(&self, field: Field) -> &[u8] {
-        let start: usize = HEAD + (0..field as usize).map(|i| self.len_at(i)).sum::<usize>();
-        self.block().get(start..start + self.len_at(field as usize)).unwrap_or_default()
+        text_at(self.block(), field as usize)
     }
 
     /// The same texts but for some.
@@ -108,7 +100,7 @@ impl<B: AsRef<[u8]>> Texts<B> {
         let mut by_field: [&[u8]; FIELDS] = [b""; FIELDS];
         let mut rest = self.block().get(HEAD..).unwrap_or_default();
         for (index, text) in by_field.iter_mut().enumerate() {
-            (*text, rest) = rest.split_at_checked(self.len_at(index)).unwrap_or((b"", b""));
+            (*text, rest) = rest.split_at_checked(len_at(self.block(), index)).unwrap_or((b"", b""));
         }
         for (field, text) in changes {
             by_field[*field as usize] = text;
@@ -124,6 +116,20 @@ impl<B: AsRef<[u8]>> Texts<B> {
             from_tag: self.get(Field::FromTag),
         }
     }
+}
+
+fn len_at(block: &[u8], index: usize) -> usize {
+    match block.get(2 * index..2 * index + 2) {
+        Some(&[a, b]) => usize::from(u16::from_ne_bytes([a, b])),
+        _ => 0,
+    }
+}
+
+/// Not inlined: it is called for a dozen fields in a row, and code that is not there twice is warm the second time.
+#[inline(never)]
+fn text_at(block: &[u8], index: usize) -> &[u8] {
+    let start: usize = HEAD + (0..index).map(|before| len_at(block, before)).sum::<usize>();
+    block.get(start..start + len_at(block, index)).unwrap_or_default()
 }
 
 /// A subscription as it is passed around: a value of its own, not a place in a store.
