@@ -184,6 +184,8 @@ pub struct Due {
     pub sees_state: bool,
     /// Whether it had a NOTIFY about the state before the last change, and none since.
     pub saw_before: bool,
+    /// The CSeq of the last NOTIFY in its dialog.
+    pub last_cseq: u32,
 }
 
 /// Who stands in line for the NOTIFYs about a change.
@@ -239,10 +241,10 @@ pub trait Subscriptions {
     ) -> Result<(), Fault>;
     /// What is needed for the NOTIFY that is owed to one subscription; none if nothing is, or one is under way.
     fn due(&mut self, token: Token) -> Option<Due>;
-    /// The NOTIFY that is owed to one subscription, with a state of at least this version; none if it had one since,
-    /// or one is under way (then it follows when that has landed), or it was told a newer version (then its NOTIFY
-    /// takes a newer document).
-    fn owed(&mut self, token: Token, version: Version) -> Result<Option<Notice>, Fault>;
+    /// The NOTIFY that is owed to one subscription, with the state of this version, which was read after [`Self::due`]
+    /// gave `last_cseq`. None if nothing is owed any more, or one is under way (then it follows when that has landed), or
+    /// there was another one meanwhile, or a newer version: then its NOTIFY takes a newer document.
+    fn owed(&mut self, token: Token, version: Version, last_cseq: u32) -> Result<Option<Notice>, Fault>;
     /// A NOTIFY has landed. Says whether another one is due in its dialog.
     fn landed(&mut self, token: Token, landing: Landing) -> Result<bool, Fault>;
     /// The subscription behind a token, while it lasts.

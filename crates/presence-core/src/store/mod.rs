@@ -22,7 +22,7 @@ mod wheel;
 pub use ledger::{Ledger, Rows, Swap, TableBook};
 pub use publications::Shelf;
 pub use rows::{Row, RowState};
-pub use subscriptions::{Book, Journal, RESERVE};
+pub use subscriptions::{Book, Journal, LONG_RESERVE, RESERVE};
 
 use crate::dialog::DialogId;
 use crate::host::{Resource, Token};

@@ -63,6 +63,15 @@ fn each<A: Allocator + Clone>(shard: &Shard<A>, resource: u32) -> impl Iterator<
     })
 }
 
+/// The state of a resource changes: under the same lock, so that what is read of a version is this version's, and
+/// nobody sees a state before its version. Whoever does this tells the watchers ([`Subscriptions::changed`]).
+///
+/// [`Subscriptions::changed`]: crate::host::Subscriptions::changed
+fn change<A: Allocator + Clone>(shard: &mut Shard<A>, resource: u32) {
+    let resource = shard.resources.at_mut(resource);
+    resource.version = resource.version.wrapping_add(1);
+}
+
 /// Takes a publication off; its blocks go to the trash.
 fn take_off<A: Allocator + Clone>(shard: &mut Shard<A>, index: u32, in_wheel: bool, trash: &mut Trash<A>) {
     let record = shard.shelf.at(index);
@@ -70,6 +79,7 @@ fn take_off<A: Allocator + Clone>(shard: &mut Shard<A>, index: u32, in_wheel: bo
     if in_wheel {
         shard.shelf_timers.remove(&mut shard.shelf, index, list);
     }
+    change(shard, number);
     let resource = shard.resources.at_mut(number);
     resource.publication_count -= 1;
     unlink::<Place, _, _>(&mut shard.shelf, &mut resource.publications, index);
@@ -145,6 +155,7 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
             };
             let list = shard.shelf_timers.add(&mut shard.shelf, index);
             shard.shelf.at_mut(index).timer_list = list;
+            change(shard, found);
             let resource = shard.resources.at_mut(found);
             resource.publication_count += 1;
             push::<Place, _, _>(&mut shard.shelf, &mut resource.publications, index);
@@ -174,6 +185,10 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
             None => None,
         };
         let done = self.with(resource, etag, |shard, index| {
+            // Without a document the state is the same, and nobody is told.
+            if change.body.is_some() {
+                self::change(shard, shard.shelf.at(index).resource);
+            }
             let record = shard.shelf.at_mut(index);
             core::mem::swap(&mut record.text, &mut text);
             if body.is_some() {

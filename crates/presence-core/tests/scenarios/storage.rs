@@ -84,7 +84,7 @@ fn write_back_names_each_row_that_is_behind_once() {
         states(&rows),
         [(RowState::Missing, "w-a-presence".to_owned()), (RowState::Missing, "x-a-presence".to_owned())]
     );
-    assert_eq!(rows[0].subscription.local_cseq, 1 + presence_core::store::RESERVE);
+    assert_eq!(rows[0].subscription.local_cseq, 1 + presence_core::store::LONG_RESERVE);
     assert_eq!(take(&world, 100), []);
     world.subscribe(&mut w, Some(900)).expect("accepted");
     world.settle();
