@@ -14,8 +14,8 @@ use testkit::Builder;
 pub enum Fault {
     /// Nothing.
     None,
-    /// This one fails, and is not done.
-    NotDone(u64),
+    /// This one fails, and so many in all from there on, and they are not done.
+    NotDone(u64, u64),
     /// This one is done, and then said to have failed.
     DoneAndDenied(u64),
     /// All fail.
@@ -74,20 +74,20 @@ impl Plan {
 
     /// From now on this happens; steps are counted from 1 on.
     pub fn set(&self, fault: Fault) {
-        let (what, at, delay) = match fault {
-            Fault::None => (0, 0, 0),
-            Fault::NotDone(at) => (1, at, 0),
-            Fault::DoneAndDenied(at) => (2, at, 0),
-            Fault::All => (3, 0, 0),
-            Fault::Slow(delay) => (4, 0, delay.as_micros() as u64),
+        let (what, at, count, delay) = match fault {
+            Fault::None => (0, 0, 0, 0),
+            Fault::NotDone(at, count) => (1, at, count, 0),
+            Fault::DoneAndDenied(at) => (2, at, 1, 0),
+            Fault::All => (3, 0, 0, 0),
+            Fault::Slow(delay) => (4, 0, 0, delay.as_micros() as u64),
         };
-        self.set_word(0, 0);
-        [(1, 0), (2, at), (3, 0), (4, delay), (0, what)].into_iter().for_each(|(place, value)| self.set_word(place, value));
+        let words = [(0, 0), (1, 0), (2, at), (3, count), (4, 0), (5, delay), (0, what)];
+        words.into_iter().for_each(|(place, value)| self.set_word(place, value));
     }
 
     /// Steps that failed since then.
     pub fn failed(&self) -> u64 {
-        self.word(3)
+        self.word(4)
     }
 }
 

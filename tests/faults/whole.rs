@@ -1,6 +1,7 @@
 //! Whether memory and tables say the same, row by row.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 use testkit::Kamailio;
 
 /// Columns of `active_watchers`, as the table and `presence.watcher_list` name them.
@@ -41,17 +42,30 @@ fn in_memory(server: &Kamailio) -> Rows {
     list.iter().map(entry).collect()
 }
 
-/// Compares them; panics with the first difference. `stray`: rows without a subscription may be there.
-pub fn is_whole(server: &Kamailio, stray: bool, what: &str) -> usize {
-    let (table, memory) = (in_table(server), in_memory(server));
-    for (call, (columns, cseq)) in &memory {
-        let (stored, reserve) = table.get(call).unwrap_or_else(|| panic!("{what}: no row of {call}: {columns:?}"));
-        assert_eq!(stored, columns, "{what}: the row of {call} and memory");
-        assert!(reserve >= cseq, "{what}: the row of {call} is at CSeq {reserve}, memory at {cseq}");
+/// The first difference.
+fn difference(table: &Rows, memory: &Rows, stray: bool) -> Option<String> {
+    for (call, (columns, cseq)) in memory {
+        let Some((stored, reserve)) = table.get(call) else { return Some(format!("no row of {call}: {columns:?}")) };
+        if stored != columns || reserve < cseq {
+            return Some(format!("{call}: the row {stored:?} at {reserve}, memory {columns:?} at {cseq}"));
+        }
     }
-    let strays: Vec<_> = table.keys().filter(|call| !memory.contains_key(*call)).collect();
-    assert!(stray || strays.is_empty(), "{what}: rows without a subscription: {strays:?}");
-    // Checks the lists in memory as well.
-    assert_eq!(server.status("parts_skipped"), 0, "{what}");
-    memory.len()
+    let stray = table.keys().find(|call| !stray && !memory.contains_key(*call))?;
+    Some(format!("a row without a subscription: {stray}"))
+}
+
+/// Compares them until they agree: what failed is made up for a little later. Panics with the first difference that
+/// stays. `stray`: rows without a subscription may be there. Gives how many subscriptions there are.
+pub fn is_whole(server: &Kamailio, stray: bool, what: &str) -> usize {
+    let end = Instant::now() + Duration::from_secs(5);
+    loop {
+        let (table, memory) = (in_table(server), in_memory(server));
+        let Some(difference) = difference(&table, &memory, stray) else {
+            // Checks the lists in memory as well.
+            assert_eq!(server.status("parts_skipped"), 0, "{what}");
+            return memory.len();
+        };
+        assert!(Instant::now() < end, "{what}: {difference}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

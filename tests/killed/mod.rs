@@ -122,7 +122,9 @@ impl Trial {
         Kamailio::builder()
             .database(Database::Sqlite("WAL"))
             .children(4)
-            .memory(256, 8)
+            .memory(1024, 8)
+            // What tm keeps of so many requests.
+            .extra("modparam(\"tm\", \"wt_timer\", 300)")
             .packages(&["presence_xml"])
             .param("publ_cache", publ_cache)
             .param("subs_db_mode", self.mode)

@@ -1,6 +1,7 @@
 //! What the core asks of its surroundings. In the server these are Kamailio, its packages and its database; in tests
 //! they are plain values and a clock that stands still.
 
+use crate::body::About;
 use crate::config::Config;
 use crate::package::{Package, PackageId};
 use crate::refusal::{self, Fault, Refusal};
@@ -304,6 +305,8 @@ pub struct Change<'a> {
     pub etag: &'a [u8],
     /// The new document; none keeps the old one.
     pub body: Option<&'a [u8]>,
+    /// What it is about, for a package of dialogs.
+    pub about: Option<&'a About>,
     /// The new sender; none keeps the old one.
     pub sender: Option<&'a [u8]>,
     /// The new end.
@@ -316,14 +319,15 @@ pub struct Change<'a> {
 
 /// The shelf of publications.
 pub trait Publications {
-    /// Puts a new publication there. `replace`: instead of one with the same tag. `dialog`: instead of one about the
-    /// same dialog (the `id` of its first dialog element).
+    /// Puts a new publication there. `replace`: instead of one with the same tag. `about`: instead of one about the same
+    /// dialog, in one step. If that one says that the dialog is over and the new one does not, its document stays: what
+    /// is over stays over.
     fn insert(
         &mut self,
         resource: Resource<'_>,
         publication: &Publication,
         replace: bool,
-        dialog: &[u8],
+        about: Option<&About>,
     ) -> Result<(), Refusal>;
     /// Changes the publication with this tag; [`Refusal::ConditionFailed`] if there is none.
     fn modify(&mut self, resource: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<(), Refusal>;

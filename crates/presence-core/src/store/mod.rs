@@ -196,6 +196,13 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
         Key { hash: hasher.finish(), uri: resource.uri, package: resource.package }
     }
 
+    /// Of the id of a dialog that is published; never 0.
+    fn published_hash(&self, id: &[u8]) -> u64 {
+        let mut hasher = self.hasher();
+        hasher.write(id);
+        hasher.finish() | 1
+    }
+
     fn dialog_hash(&self, dialog: DialogId<'_>) -> u64 {
         let mut hasher = self.hasher();
         for text in [dialog.call_id, dialog.to_tag, dialog.from_tag] {

@@ -124,8 +124,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
         Ok(handle)
     }
 
-    /// Enters a subscription that the database has (at start): nothing is owed to it. With write-back its row is
-    /// [`LONG_RESERVE`] ahead from then on ([`Journal`] has no part in it): the caller sees to that.
+    /// Enters a subscription that the database has (at start): nothing is owed to it.
     pub fn load(&self, subscription: &Subscription) -> Result<(), Exhausted> {
         let handle = self.enter(subscription, Stage::Open)?;
         let writes_back = self.writes_back();
@@ -137,7 +136,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
             slot.has_row = writes_back;
             slot.owed = false;
             slot.flight = Flight::None;
-            slot.reserved = slot.local_cseq.wrapping_add(if writes_back { LONG_RESERVE } else { 0 });
+            slot.reserved = slot.local_cseq;
             slot.began = 0;
         });
         Ok(())

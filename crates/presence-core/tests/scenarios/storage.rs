@@ -137,8 +137,8 @@ fn write_back_keeps_the_row_ahead_of_the_wire() {
         for notify in world.settle() {
             assert!(notify.cseq <= row + 1, "{n}: CSeq {} with a row up to {row}", notify.cseq);
         }
-        // The flush comes seldom: ten NOTIFYs later.
-        if n % 10 == 9 {
+        // The flush comes seldom: 250 NOTIFYs later.
+        if n % 250 == 249 {
             row = take(&world, 100).iter().map(|r| r.subscription.local_cseq).min().unwrap_or(row);
         }
         tag = world.publish("a", "presence", Some(&tag), Some(6000), &n.to_string()).expect("accepted");
