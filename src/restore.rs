@@ -109,7 +109,10 @@ fn go_ahead() {
         "UPDATE {table} SET local_cseq=local_cseq+{ahead}, version=version+{ahead} WHERE local_cseq<{room} AND version<{room}"
     );
     if database::write(|db| db.command(&text).map(drop)).is_err() {
-        log!(Warning, "the rows of subscriptions could not be put ahead: a crash before the next flush may reuse CSeqs");
+        log!(
+            Warning,
+            "the rows of subscriptions could not be put ahead: a crash before the next flush may reuse CSeqs"
+        );
     }
 }
 

@@ -29,7 +29,8 @@ thread_local! {
     static CONNECTION: RefCell<Option<Connection>> = const { RefCell::new(None) };
     /// Whether the last statement failed.
     static FAILED: Cell<bool> = const { Cell::new(false) };
-    /// Whether a transaction may have stayed open, because its beginning or its end failed.
+    /// Whether the connection has to be made anew: a transaction may have stayed open, because its beginning or its end
+    /// failed; or it does not wait for locks.
     static STUCK: Cell<bool> = const { Cell::new(false) };
     static BESIDE: RefCell<Vec<Write>> = const { RefCell::new(Vec::new()) };
 }
@@ -85,11 +86,14 @@ pub fn open() -> bool {
 }
 
 fn connect() -> Option<Connection> {
+    STUCK.set(engine() == Engine::Sqlite);
     let Some(mut connection) = DRIVER.get()?.0.connect_alone() else {
         log!(Error, "no connection to the database of modparam db_url: is it there, and do name and rights fit?");
         return None;
     };
-    if engine().prepare(&mut connection, settings().db_wait).is_err() {
+    let is_ready = engine().prepare(&mut connection, settings().db_wait).is_ok();
+    STUCK.set(!is_ready && engine() == Engine::Sqlite);
+    if !is_ready {
         log!(Warning, "the database does not wait for locks as db_wait_time says: the connection could not be set so");
     }
     Some(connection)
@@ -133,7 +137,6 @@ fn attempt<R>(until: Instant, mut run: impl FnMut(&mut Connection) -> Result<R, 
                 // again by themselves.
                 *connection = None;
                 *connection = connect();
-                STUCK.set(connection.is_none());
             }
             let connection = connection.as_mut().ok_or(Fault::Storage)?;
             let start = Instant::now();
@@ -178,10 +181,7 @@ pub fn write_together<R>(mut run: impl FnMut(&mut Connection) -> Result<R, Faile
 }
 
 /// As [`write_together`], and nobody else, at whatever server, does so for the same `name` at the same time.
-pub fn write_alone<R>(
-    name: &[u8],
-    mut run: impl FnMut(&mut Connection) -> Result<R, Failed>,
-) -> Result<R, Fault> {
+pub fn write_alone<R>(name: &[u8], mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<R, Fault> {
     let number = number_of(name);
     write(|db| {
         let engine = engine();

@@ -145,7 +145,9 @@ impl Table {
             let part = Part { by: b"id", rows: PAGE, after: seen };
             let rows = db.query(table(), &[col::ETAG, col::BODY, col::EXPIRES], &self.of(resource), Some(part))?;
             for row in rows.iter() {
-                let Some(found) = body::about(row.text(1)).filter(|found| found.dialog == about.dialog) else { continue };
+                let Some(found) = body::about(row.text(1)).filter(|found| found.dialog == about.dialog) else {
+                    continue;
+                };
                 tags.push(row.text(0).to_vec());
                 let lives = Timestamp::from_column(row.int(2)) > self.now.unix;
                 if found.is_over && lives && !about.is_over {

@@ -104,19 +104,18 @@ fn with_a_slow_database_everybody_is_answered() {
                 let mut pair = Pair::meet(&server);
                 plan.set(Fault::Slow(DELAY));
                 let body = pidf("alice", "open", "slowly");
-                let requests = [
-                    pair.alice.publish_request("alice", "presence", Some(&pair.etag), Some(600), &body, &[]),
-                    {
+                let requests =
+                    [pair.alice.publish_request("alice", "presence", Some(&pair.etag), Some(600), &body, &[]), {
                         pair.dialog.cseq += 1;
                         pair.bob.subscribe_request(&pair.dialog, Some(600), &[])
-                    },
-                ];
+                    }];
                 for (n, (request, in_memory)) in requests.iter().zip([publ == 2, subs == 2]).enumerate() {
                     let start = Instant::now();
                     let phone = if n == 0 { &mut pair.alice } else { &mut pair.bob };
                     phone.send_raw(request.as_bytes());
                     let reply = loop {
-                        let reply = phone.receive(Duration::from_secs(30)).unwrap_or_else(|| panic!("{what}: {request}"));
+                        let reply =
+                            phone.receive(Duration::from_secs(30)).unwrap_or_else(|| panic!("{what}: {request}"));
                         if reply.code() >= 200 {
                             break reply;
                         }

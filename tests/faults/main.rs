@@ -2,12 +2,15 @@
 //! answered 200 or 503 with Retry-After, nothing that was answered 200 is lost, and afterwards everything works and
 //! memory and tables agree.
 //!
+//! And shared memory runs out, and is there again.
+//!
 //! The faults happen between Kamailio's own driver and SQLite's own library. The stock module fails these tests: it
 //! answers 500, and it answers some requests 200 that it then does not keep.
 
 mod all;
 mod each;
 mod full;
+mod memory;
 mod plan;
 mod whole;
 

@@ -60,7 +60,8 @@ impl Client {
         for notify in std::mem::take(&mut self.phone.inbox) {
             let call = notify.header("Call-ID").unwrap_or_default().to_owned();
             let via = notify.header("Via").unwrap_or_default();
-            let branch = via.split("branch=").nth(1).unwrap_or_default().split(';').next().unwrap_or_default().to_owned();
+            let branch =
+                via.split("branch=").nth(1).unwrap_or_default().split(';').next().unwrap_or_default().to_owned();
             let cseq = notify.cseq();
             let before = self.sent.entry((call.clone(), cseq)).or_insert_with(|| branch.clone());
             assert_eq!(*before, branch, "CSeq {cseq} is used twice in {call}: {notify:?}");
@@ -86,7 +87,9 @@ impl Client {
             let reply = self.phone.receive(Duration::from_millis(20));
             self.hear();
             // The branch ends before what the server adds.
-            if let Some(reply) = reply.filter(|r| r.code() >= 200 && r.header("Via").is_some_and(|v| v.starts_with(&via))) {
+            if let Some(reply) =
+                reply.filter(|r| r.code() >= 200 && r.header("Via").is_some_and(|v| v.starts_with(&via)))
+            {
                 return Some(reply);
             }
             if was_stopped || start.elapsed() > REPLY {
@@ -206,7 +209,8 @@ impl Client {
             self.hear();
             let notify = shown?;
             assert!(notify.cseq() > before, "{what}: CSeq {} after {before} in {call}", notify.cseq());
-            let fits = notes.is_empty() || notes.iter().any(|note| notify.body.contains(&format!("<note>{note}</note>")));
+            let fits =
+                notes.is_empty() || notes.iter().any(|note| notify.body.contains(&format!("<note>{note}</note>")));
             assert!(fits, "{what}: none of {notes:?} in {notify:?}");
             Some(())
         });

@@ -105,7 +105,8 @@ impl Agent {
     }
 
     fn mix(&mut self, mix: &Mix) {
-        let publishers: Vec<usize> = self.mine(0, mix.publishers).into_iter().map(|p| self.publisher_of(p, 0)).collect();
+        let publishers: Vec<usize> =
+            self.mine(0, mix.publishers).into_iter().map(|p| self.publisher_of(p, 0)).collect();
         let watchers = self.mine(0, mix.watchers);
         while self.watchers.len() < watchers.len() {
             self.new_watcher(watchers[self.watchers.len()] % mix.watched);

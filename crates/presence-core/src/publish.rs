@@ -142,6 +142,8 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             priority: self.host.priority(),
             row_id: self.host.row_id(),
         };
+        // DIFFERS: the C module looks for the dialog first and inserts then, and a late "early" that comes without a tag
+        // takes the place of "terminated".
         let about = if package.family == Family::Dialog { body::about(incoming.body) } else { None };
         let replace = incoming.replace || lifetime.is_none();
         self.publications.insert(incoming.resource, &publication, replace, about.as_ref())?;
