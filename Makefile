@@ -4,7 +4,7 @@ LIBDIR := $(or $(KAMAILIO_LIBDIR),/usr/lib/x86_64-linux-gnu/kamailio)
 MODULES := $(or $(KAMAILIO_MODULES),$(LIBDIR)/modules)
 CARGO := cargo
 # Test binaries that run a real Kamailio with either module.
-HOST_TESTS := host params abi rls rpc modules transports scripting storage golden hostile
+HOST_TESTS := host params abi rls rpc modules transports scripting storage golden hostile order kill faults
 # Those that run on another Kamailio; the second row takes longer than the first.
 MATRIX_TESTS := host params abi rls rpc scripting modules transports examples
 MATRIX_LONG := storage golden hostile
@@ -55,10 +55,10 @@ bench: build ## CPU per operation beside the stock module (BENCH="--quick --setu
 	@sh scripts/install.sh test
 	$(CARGO) run --release --quiet --package bench -- table $(BENCH)
 
-soak: build ## long runs: load, leaks, mutated messages, contention
+soak: build ## long runs: load, leaks, bursts, kills, mutated messages, contention
 	@sh scripts/install.sh test
 	$(CARGO) test --release --test soak -- --include-ignored --test-threads 1 --nocapture
-	$(CARGO) test --release --test storage -- --ignored --test-threads 1 --nocapture
+	$(CARGO) test --release --test storage --test faults -- --ignored --test-threads 1 --nocapture
 
 install: build ## put presence.so into Kamailio's module folder, keeping the stock file
 	@sh scripts/swap.sh install $(SO) $(MODULES)

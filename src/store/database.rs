@@ -29,6 +29,9 @@ thread_local! {
     static CONNECTION: RefCell<Option<Connection>> = const { RefCell::new(None) };
     /// Whether the last statement failed.
     static FAILED: Cell<bool> = const { Cell::new(false) };
+    /// Whether the connection has to be made anew: a transaction may have stayed open, because its beginning or its end
+    /// failed; or it does not wait for locks.
+    static STUCK: Cell<bool> = const { Cell::new(false) };
     static BESIDE: RefCell<Vec<Write>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -73,16 +76,27 @@ fn refused(driver: &Driver) -> Option<String> {
 
 /// Opens this process's connection.
 pub fn open() -> bool {
-    let Some((driver, _)) = DRIVER.get() else { return true };
-    let Some(mut connection) = driver.connect_alone() else {
+    if DRIVER.get().is_none() {
+        return true;
+    }
+    let connection = connect();
+    let is_open = connection.is_some();
+    CONNECTION.set(connection);
+    is_open
+}
+
+fn connect() -> Option<Connection> {
+    STUCK.set(engine() == Engine::Sqlite);
+    let Some(mut connection) = DRIVER.get()?.0.connect_alone() else {
         log!(Error, "no connection to the database of modparam db_url: is it there, and do name and rights fit?");
-        return false;
+        return None;
     };
-    if engine().prepare(&mut connection, settings().db_wait).is_err() {
+    let is_ready = engine().prepare(&mut connection, settings().db_wait).is_ok();
+    STUCK.set(!is_ready && engine() == Engine::Sqlite);
+    if !is_ready {
         log!(Warning, "the database does not wait for locks as db_wait_time says: the connection could not be set so");
     }
-    CONNECTION.set(Some(connection));
-    true
+    Some(connection)
 }
 
 /// Closes it.
@@ -113,9 +127,18 @@ pub fn is_sqlite() -> bool {
 fn attempt<R>(until: Instant, mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<R, Fault> {
     let (engine, patience) = (engine(), settings().db_wait);
     CONNECTION.with_borrow_mut(|connection| {
-        let connection = connection.as_mut().ok_or(Fault::Storage)?;
+        if connection.is_none() && !STUCK.get() {
+            return Err(Fault::Storage);
+        }
         let mut failures = 0;
         loop {
+            if STUCK.get() {
+                // What is written in a transaction that nobody ends is lost; closing ends it. The other drivers connect
+                // again by themselves.
+                *connection = None;
+                *connection = connect();
+            }
+            let connection = connection.as_mut().ok_or(Fault::Storage)?;
             let start = Instant::now();
             // A connection that comes back comes back as if nothing had been set. And PostgreSQL's driver escapes values
             // for the connection as it is before it connects again: on one that is gone a document would be spoilt.
@@ -155,6 +178,26 @@ pub fn answers() -> Result<(), Fault> {
 /// Writes several statements as one. On a failure nothing of them is there.
 pub fn write_together<R>(mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<R, Fault> {
     write(|db| transaction(db, &mut run))
+}
+
+/// As [`write_together`], and nobody else, at whatever server, does so for the same `name` at the same time.
+pub fn write_alone<R>(name: &[u8], mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<R, Fault> {
+    let number = number_of(name);
+    write(|db| {
+        let engine = engine();
+        engine.lock(db, number)?;
+        let outcome = transaction(db, |db| {
+            engine.lock_within(db, number)?;
+            run(db)
+        });
+        engine.unlock(db, number);
+        outcome
+    })
+}
+
+/// FNV-1a: the same number at every server. Two names that share one only wait for each other.
+fn number_of(name: &[u8]) -> u32 {
+    name.iter().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)) >> 1
 }
 
 /// A write that somebody has handed over.
@@ -215,11 +258,14 @@ pub fn write_all<R>(mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -
 
 fn transaction<R>(db: &mut Connection, run: impl FnOnce(&mut Connection) -> Result<R, Failed>) -> Result<R, Failed> {
     let engine = engine();
-    engine.begin(db)?;
+    if engine.begin(db).is_err() {
+        STUCK.set(engine == Engine::Sqlite);
+        return Err(Failed);
+    }
     match run(db) {
         Ok(result) if engine.commit(db).is_ok() => Ok(result),
         _ => {
-            engine.roll_back(db);
+            STUCK.set(engine.roll_back(db).is_err() && engine == Engine::Sqlite);
             Err(Failed)
         }
     }

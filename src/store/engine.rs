@@ -69,6 +69,31 @@ impl Engine {
         }
     }
 
+    /// Before a transaction: waits until nobody else has this number. (SQLite has one writer at a time anyway.)
+    pub fn lock(self, db: &mut Connection, number: u32) -> Result<(), Failed> {
+        if self != Self::MySql {
+            return Ok(());
+        }
+        let seconds = MYSQL_STEP.as_secs();
+        let answer = db.command(&format!("SELECT GET_LOCK('presence {number}', {seconds})"))?;
+        if answer.get(0).is_some_and(|row| row.int(0) == 1) { Ok(()) } else { Err(Failed) }
+    }
+
+    /// In a transaction, to whose end it lasts: the same.
+    pub fn lock_within(self, db: &mut Connection, number: u32) -> Result<(), Failed> {
+        if self != Self::Postgres {
+            return Ok(());
+        }
+        db.command(&format!("SELECT pg_advisory_xact_lock(5060, {number})::text")).map(drop)
+    }
+
+    /// After it: lets go. A connection that is gone has let go.
+    pub fn unlock(self, db: &mut Connection, number: u32) {
+        if self == Self::MySql {
+            let _ = db.command(&format!("SELECT RELEASE_LOCK('presence {number}')"));
+        }
+    }
+
     /// Ends them well.
     pub fn commit(self, db: &mut Connection) -> Result<(), Failed> {
         match self {
@@ -86,13 +111,13 @@ impl Engine {
     }
 
     /// Ends them without a trace.
-    pub fn roll_back(self, db: &mut Connection) {
-        // It may be rolled back already (a full disk, a deadlock): then this fails, and nothing is lost.
-        let _ = match self {
+    /// It may have been done already (a full disk, a deadlock): then this fails, and nothing is lost.
+    pub fn roll_back(self, db: &mut Connection) -> Result<(), Failed> {
+        match self {
             Self::Sqlite | Self::MySql => db.command("ROLLBACK").map(drop),
             _ if !db.driver().has_transactions() => Ok(()),
             _ => db.roll_back(),
-        };
+        }
     }
 
     /// How many rows the last statement changed. `None`: the driver cannot say. MySQL does not count rows that had the

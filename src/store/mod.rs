@@ -1,7 +1,7 @@
 //! Where subscriptions and publications are: in shared memory, in the database, or in both.
 
 pub mod database;
-mod engine;
+pub mod engine;
 pub mod health;
 mod journal;
 mod ledger;

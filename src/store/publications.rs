@@ -6,6 +6,7 @@ use crate::params::settings;
 use kamailio::db::{Assign, Column, Condition, Connection, Failed, Op, Part, Row, Value};
 use kamailio::log;
 use kamailio::str::show;
+use presence_core::body::{self, About};
 use presence_core::config::{PublMode, RetrieveOrder};
 use presence_core::host::{Change, Publication, Publications, Resource, Shown};
 use presence_core::package::{Package, PackageId, name_of};
@@ -131,10 +132,68 @@ impl Table {
         }
     }
 
-    /// Tags of publications whose first dialog has this id.
-    fn about_dialog(&self, resource: Resource<'_>, id: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
-        let tag = |row: &Row<'_>| (presence_core::body::first_dialog(row.text(1)) == id).then(|| row.text(0).to_vec());
-        Ok(self.rows(resource, &[col::ETAG, col::BODY], tag)?.into_iter().flatten().collect())
+    /// In a transaction: takes the publications away that are about this dialog. How many there were, and the document
+    /// of one that says that it is over.
+    fn take_out(
+        &self,
+        db: &mut Connection,
+        resource: Resource<'_>,
+        about: &About,
+    ) -> Result<(usize, Option<Vec<u8>>), Failed> {
+        let (mut tags, mut over, mut seen) = (Vec::new(), None, 0);
+        loop {
+            let part = Part { by: b"id", rows: PAGE, after: seen };
+            let rows = db.query(table(), &[col::ETAG, col::BODY, col::EXPIRES], &self.of(resource), Some(part))?;
+            for row in rows.iter() {
+                let Some(found) = body::about(row.text(1)).filter(|found| found.dialog == about.dialog) else {
+                    continue;
+                };
+                tags.push(row.text(0).to_vec());
+                let lives = Timestamp::from_column(row.int(2)) > self.now.unix;
+                if found.is_over && lives && !about.is_over {
+                    over = Some(row.text(1).to_vec());
+                }
+            }
+            seen += rows.len();
+            if rows.len() < PAGE || !database::knows_parts() {
+                break;
+            }
+        }
+        let mut gone = 0;
+        for tag in &tags {
+            db.delete(table(), &self.named(resource, tag))?;
+            gone += database::changed_rows(db).unwrap_or(1);
+        }
+        Ok((gone, over))
+    }
+
+    /// In a transaction: puts a publication there instead of others. How many these were.
+    fn put_instead(
+        &self,
+        db: &mut Connection,
+        resource: Resource<'_>,
+        p: &Publication,
+        replace: bool,
+        about: Option<&About>,
+    ) -> Result<usize, Failed> {
+        let mut gone = 0;
+        if replace {
+            db.delete(table(), &self.named(resource, &p.etag))?;
+            gone += database::changed_rows(db).unwrap_or(1);
+        }
+        let over = match about {
+            Some(about) => {
+                let (taken, over) = self.take_out(db, resource, about)?;
+                gone += taken;
+                over
+            }
+            None => None,
+        };
+        match over {
+            Some(body) => self.put(db, resource, &Publication { body, ..p.clone() })?,
+            None => self.put(db, resource, p)?,
+        }
+        Ok(gone)
     }
 
     fn unindex(&self, resource: Resource<'_>, count: usize) {
@@ -153,26 +212,22 @@ impl Table {
 }
 
 impl Publications for Table {
-    fn insert(&mut self, resource: Resource<'_>, p: &Publication, replace: bool, dialog: &[u8]) -> Result<(), Refusal> {
-        let mut instead_of = if dialog.is_empty() { Vec::new() } else { self.about_dialog(resource, dialog)? };
-        if replace {
-            instead_of.push(p.etag.clone());
-        }
+    fn insert(
+        &mut self,
+        resource: Resource<'_>,
+        p: &Publication,
+        replace: bool,
+        about: Option<&About>,
+    ) -> Result<(), Refusal> {
         if self.is_indexed() {
             self.store.index_publication(resource)?;
         }
-        let written = if instead_of.is_empty() {
-            database::write(|db| self.put(db, resource, p)).map(|()| 0)
-        } else {
-            database::write_together(|db| {
-                let mut gone = 0;
-                for etag in &instead_of {
-                    db.delete(table(), &self.named(resource, etag))?;
-                    gone += database::changed_rows(db).unwrap_or(1);
-                }
-                self.put(db, resource, p)?;
-                Ok(gone)
-            })
+        let put = |db: &mut Connection| self.put_instead(db, resource, p, replace, about);
+        let written = match about {
+            // Two that are about one dialog must not both find that there is none yet.
+            Some(_) => database::write_alone(resource.uri, put),
+            None if replace => database::write_together(put),
+            None => database::write(|db| self.put(db, resource, p)).map(|()| 0),
         };
         match written {
             Ok(gone) => {

@@ -66,7 +66,7 @@ fn numbers(ours: &str, stock: &str) -> (i64, i64) {
 
 fn ahead_by_a_reserve(ours: &str, stock: &str) -> bool {
     let (ours, stock) = numbers(ours, stock);
-    (stock..=stock + 64).contains(&ours)
+    (stock..=stock + (1 << 16)).contains(&ours)
 }
 
 fn ahead_by_one(ours: &str, stock: &str) -> bool {

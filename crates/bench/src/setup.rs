@@ -54,7 +54,7 @@ impl Row {
             Self::Subscribe(Step::Third) => Phase::Resubscribe(Subscribe::End, Part::WHOLE),
             Self::Fanout(watchers) => {
                 let rounds = (operations / watchers).max(2);
-                Phase::Fanout(Fanout { presentity: self.presentity(), rounds, burst: 1, probe: None })
+                Phase::Fanout(Fanout { presentity: self.presentity(), rounds, burst: 1, clients: 1, probe: None })
             }
         }
     }

@@ -1,23 +1,25 @@
 //! A publisher's and a watcher's side of what the server keeps.
 
+use crate::document::{CLIENTS, State};
 use crate::message::Notify;
 use crate::request::{self, Publish, Request, Subscribe};
 use crate::sequence::{Arrival, Sequence};
 use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// The versions of each presentity's document: what its watchers must end up with.
+/// The versions of each presentity's documents: what its watchers must end up with.
 #[derive(Default, Debug)]
 pub(crate) struct Ledger(Mutex<HashMap<u32, Versions>>);
 
 #[derive(Clone, Copy, Default, Debug)]
 struct Versions {
-    /// The last that was sent.
-    issued: u32,
-    /// The last that the server has confirmed; none while nothing is published.
-    confirmed: Option<u32>,
+    /// The last that each client sent.
+    issued: [u32; CLIENTS],
+    /// The last that the server has confirmed to each; none while nothing is published.
+    confirmed: State,
 }
 
 impl Ledger {
@@ -26,24 +28,24 @@ impl Ledger {
     }
 
     /// The version of a document that is about to be sent.
-    fn issue(&self, presentity: u32) -> u32 {
+    fn issue(&self, presentity: u32, client: usize) -> u32 {
         self.with(presentity, |versions| {
-            versions.issued += 1;
-            versions.issued
+            versions.issued[client] += 1;
+            versions.issued[client]
         })
     }
 
-    fn confirm(&self, presentity: u32, version: Option<u32>) {
-        self.with(presentity, |versions| versions.confirmed = version);
+    fn confirm(&self, presentity: u32, client: usize, version: Option<u32>) {
+        self.with(presentity, |versions| versions.confirmed[client] = version);
     }
 
-    /// The last version that was sent.
-    pub fn issued(&self, presentity: u32) -> u32 {
+    /// The last version that each client sent.
+    pub fn issued(&self, presentity: u32) -> [u32; CLIENTS] {
         self.with(presentity, |versions| versions.issued)
     }
 
     /// What the watchers must end up with.
-    pub fn confirmed(&self, presentity: u32) -> Option<u32> {
+    pub fn confirmed(&self, presentity: u32) -> State {
         self.with(presentity, |versions| versions.confirmed)
     }
 }
@@ -52,14 +54,18 @@ impl Ledger {
 #[derive(Debug)]
 pub(crate) struct Publisher {
     pub presentity: u32,
+    /// Which of the presentity's clients it is.
+    client: usize,
+    /// A reply is due.
+    pub asking: bool,
     etag: String,
     /// Of the last document that was sent.
     version: u32,
 }
 
 impl Publisher {
-    pub fn new(presentity: u32) -> Self {
-        Self { presentity, etag: String::new(), version: 0 }
+    pub fn new(presentity: u32, client: usize) -> Self {
+        Self { presentity, client, asking: false, etag: String::new(), version: 0 }
     }
 
     pub fn has_published(&self) -> bool {
@@ -68,20 +74,21 @@ impl Publisher {
 
     pub fn request(&mut self, step: Publish, call_id: String, ledger: &Ledger) -> Request {
         if matches!(step, Publish::Initial | Publish::Modify) {
-            self.version = ledger.issue(self.presentity);
+            self.version = ledger.issue(self.presentity, self.client);
         }
-        request::publish(step, self.presentity, &self.etag, self.version, call_id)
+        self.asking = true;
+        request::publish(step, (self.presentity, self.client), &self.etag, self.version, call_id)
     }
 
     /// The server has said yes.
     pub fn confirmed(&mut self, step: Publish, etag: &str, ledger: &Ledger) {
         etag.clone_into(&mut self.etag);
         match step {
-            Publish::Initial | Publish::Modify => ledger.confirm(self.presentity, Some(self.version)),
+            Publish::Initial | Publish::Modify => ledger.confirm(self.presentity, self.client, Some(self.version)),
             Publish::Refresh => {}
             Publish::Remove => {
                 self.etag.clear();
-                ledger.confirm(self.presentity, None);
+                ledger.confirm(self.presentity, self.client, None);
             }
         }
     }
@@ -98,6 +105,8 @@ pub(crate) enum Told {
     Again,
     /// A CSeq that went back.
     Back,
+    /// A CSeq that another NOTIFY had.
+    Reused,
     /// New, and the dialog had ended.
     AfterEnd,
     /// The end of the dialog, and the watcher had not asked for it.
@@ -121,9 +130,9 @@ pub(crate) struct Watcher {
     /// A NOTIFY is due.
     pub owed: bool,
     ended: bool,
-    /// The version in the last NOTIFY, and the highest so far.
-    pub shown: Option<u32>,
-    highest: u32,
+    /// The versions in the last NOTIFY, and the highest so far.
+    pub shown: State,
+    highest: State,
 }
 
 impl Watcher {
@@ -139,8 +148,8 @@ impl Watcher {
             asking: false,
             owed: false,
             ended: false,
-            shown: None,
-            highest: 0,
+            shown: State::default(),
+            highest: State::default(),
         }
     }
 
@@ -186,8 +195,10 @@ impl Watcher {
     }
 
     pub fn told(&mut self, notify: &Notify<'_>) -> Told {
-        match self.sequence.arrive(notify.cseq) {
+        let request = BuildHasherDefault::<DefaultHasher>::default().hash_one(notify.branch) as u32;
+        match self.sequence.arrive(notify.cseq, request) {
             Arrival::Again => return Told::Again,
+            Arrival::Reused => return Told::Reused,
             Arrival::Back => return Told::Back,
             Arrival::New => {}
         }
@@ -202,9 +213,12 @@ impl Watcher {
         if notify.terminated && !asked_end {
             return Told::Unasked;
         }
-        self.shown = notify.version;
-        let stale = notify.version.is_some_and(|version| version < self.highest);
-        self.highest = self.highest.max(notify.version.unwrap_or(0));
+        self.shown = notify.state;
+        let mut stale = false;
+        for (version, highest) in notify.state.iter().zip(&mut self.highest) {
+            stale |= version.is_some() && version < highest;
+            *highest = (*highest).max(*version);
+        }
         if stale { Told::Stale } else { Told::News }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::Settings;
 use crate::actor::{Ledger, Publisher, Told, Watcher};
+use crate::document::{CLIENTS, State};
 use crate::message::{self, Incoming, Notify, Reply};
 use crate::pending::{Asker, Pending, Waiting};
 use crate::request::{self, Publish, Request, Subscribe};
@@ -26,8 +27,15 @@ pub(crate) enum Free {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Goal {
     pub presentity: u32,
-    pub version: u32,
+    /// The version of each client's last document.
+    pub versions: [u32; CLIENTS],
     pub since: Instant,
+}
+
+impl Goal {
+    fn is_reached(&self, shown: &State) -> bool {
+        shown.iter().zip(&self.versions).all(|(shown, last)| shown.unwrap_or(0) >= *last)
+    }
 }
 
 /// Phones behind one socket.
@@ -38,8 +46,8 @@ pub(crate) struct Agent {
     pub settings: Settings,
     pub ledger: Arc<Ledger>,
     pub publishers: Vec<Publisher>,
-    /// Places in `publishers`, by presentity.
-    pub places: HashMap<u32, usize>,
+    /// Places in `publishers`, by presentity and client.
+    pub places: HashMap<(u32, usize), usize>,
     pub watchers: Vec<Watcher>,
     pub tally: Tally,
     pub pending: Pending,
@@ -146,8 +154,10 @@ impl Agent {
         });
         for waiting in over {
             self.tally.unanswered += 1;
-            if let Asker::Watcher(index) = waiting.asker {
-                self.watchers[index].answered(408, "");
+            match waiting.asker {
+                Asker::Watcher(index) => self.watchers[index].answered(408, ""),
+                Asker::Publisher(index, _) => self.publishers[index].asking = false,
+                Asker::Nobody | Asker::Probe => {}
             }
         }
     }
@@ -165,6 +175,7 @@ impl Agent {
         match asker {
             Asker::Nobody | Asker::Probe => None,
             Asker::Publisher(index, step) => {
+                self.publishers[index].asking = false;
                 if reply.code == 200 {
                     self.publishers[index].confirmed(step, reply.etag, &self.ledger);
                 }
@@ -199,6 +210,7 @@ impl Agent {
                 return None;
             }
             Told::Back => notifies.back += 1,
+            Told::Reused => notifies.reused += 1,
             Told::AfterEnd => notifies.after_end += 1,
             Told::Stale => notifies.stale += 1,
             Told::Unasked => notifies.unasked += 1,
@@ -209,7 +221,7 @@ impl Agent {
         let cause = self.goal.map_or(watcher.asked_since(), |goal| goal.since);
         self.tally.told.add(cause.elapsed());
         if let Some(goal) = self.goal.filter(|goal| goal.presentity == watcher.presentity) {
-            self.reached += usize::from(shown < Some(goal.version) && watcher.shown >= Some(goal.version));
+            self.reached += usize::from(!goal.is_reached(&shown) && goal.is_reached(&watcher.shown));
         }
         (was_busy && !watcher.is_busy()).then_some(Free::Watcher(index))
     }

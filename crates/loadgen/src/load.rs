@@ -90,8 +90,9 @@ impl Load {
             Phase::Fanout(fanout) => {
                 for _ in 0..fanout.rounds {
                     let since = Instant::now();
-                    let version = self.ledger.issued(fanout.presentity) + fanout.burst;
-                    let goal = Goal { presentity: fanout.presentity, version, since };
+                    let mut versions = self.ledger.issued(fanout.presentity);
+                    versions.iter_mut().enumerate().for_each(|(client, last)| *last += fanout.share_of(client));
+                    let goal = Goal { presentity: fanout.presentity, versions, since };
                     wall += self.carry_out(phase, Some(goal));
                 }
             }

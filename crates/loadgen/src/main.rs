@@ -9,7 +9,7 @@ usage: loadgen --server ADDRESS:PORT [--pid MAIN_PROCESS] [--agents N] [--window
                [--afterwards MILLISECONDS] PHASE...
 phases: options:count=  publish:count=,first=  modify  refresh  remove
         subscribe:count=,presentities=,first=  resubscribe  unsubscribe
-        mix:publishers=,watchers=,watched=,seed=  fanout:presentity=,rounds=,burst=,probe=MILLISECONDS  listen:seconds=
+        mix:publishers=,watchers=,watched=,seed=  fanout:presentity=,rounds=,burst=,clients=,probe=MILLISECONDS  listen:seconds=
 One line per phase; the exit status says whether everything was answered 200 and everybody was told.";
 
 fn main() -> ExitCode {

@@ -1,6 +1,6 @@
 //! The few things that are read from what the server sends, in one pass over a datagram.
 
-use crate::document;
+use crate::document::{self, State};
 
 /// What came.
 #[derive(PartialEq, Eq, Debug)]
@@ -33,8 +33,10 @@ pub struct Notify<'a> {
     pub cseq: u32,
     /// Subscription-State says that it was the last one.
     pub terminated: bool,
-    /// The version in the document, if there is one.
-    pub version: Option<u32>,
+    /// The branch of the topmost Via: a NOTIFY that is sent again has the same one.
+    pub branch: &'a str,
+    /// The versions in the document.
+    pub state: State,
 }
 
 /// Header field lines that a reply repeats (RFC 3261 8.2.6.2).
@@ -84,9 +86,11 @@ fn reply(code: u16, head: &str) -> Option<Reply<'_>> {
 }
 
 fn notify<'a>(head: &'a str, body: &[u8]) -> Option<Notify<'a>> {
-    let mut notify = Notify { version: document::version_of(body), ..Notify::default() };
+    let mut notify = Notify { state: document::state_in(body), ..Notify::default() };
     for (name, value) in fields(head) {
-        if name.eq_ignore_ascii_case("Call-ID") {
+        if name.eq_ignore_ascii_case("Via") && notify.branch.is_empty() {
+            notify.branch = parameter(value, ";branch=").unwrap_or_default();
+        } else if name.eq_ignore_ascii_case("Call-ID") {
             notify.call_id = value;
         } else if name.eq_ignore_ascii_case("CSeq") {
             notify.cseq = value.split(' ').next()?.parse().ok()?;
@@ -136,8 +140,8 @@ mod tests {
 
     #[test]
     fn a_notify_tells_its_place_and_what_it_shows() {
-        let text = b"NOTIFY sip:w SIP/2.0\r\nCall-ID: w1\r\nCSeq: 7 NOTIFY\r\nSubscription-State: terminated;reason=timeout\r\n\r\n<note>v3</note>";
-        let expected = Notify { call_id: "w1", cseq: 7, terminated: true, version: Some(3) };
+        let text = b"NOTIFY sip:w SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=b1\r\nVia: SIP/2.0/UDP b;branch=b2\r\nCall-ID: w1\r\nCSeq: 7 NOTIFY\r\nSubscription-State: terminated;reason=timeout\r\n\r\n<note>v3</note>";
+        let expected = Notify { call_id: "w1", cseq: 7, terminated: true, branch: "b1", state: [Some(3), None] };
         assert_eq!(parse(text), Some(Incoming::Notify(expected)));
     }
 

@@ -119,11 +119,21 @@ pub struct Fanout {
     pub presentity: u32,
     /// How often; each time all watchers are waited for.
     pub rounds: u32,
-    /// PUBLISHes of a round, each sent when the one before was answered, whoever was told by then. What counts is that
-    /// every watcher ends up with the last.
+    /// PUBLISHes of a round, each sent when the one before it of its client was answered, whoever was told by then. What
+    /// counts is that every watcher ends up with the last.
     pub burst: u32,
+    /// Clients that share them, at the same time: 1 or 2, each with a publication of its own.
+    pub clients: u32,
     /// How often an OPTIONS is sent meanwhile, to see how others fare.
     pub probe: Option<Duration>,
+}
+
+impl Fanout {
+    /// How many of the burst are this client's.
+    pub(crate) fn share_of(&self, client: usize) -> u32 {
+        let (client, clients) = (client as u32, self.clients.max(1));
+        if client < clients { (self.burst + clients - 1 - client) / clients } else { 0 }
+    }
 }
 
 /// `name:key=number,key=number`.
@@ -155,6 +165,7 @@ impl FromStr for Phase {
                 presentity: take("presentity", 0),
                 rounds: take("rounds", 3),
                 burst: take("burst", 1).max(1),
+                clients: take("clients", 1).clamp(1, 2),
                 probe: Some(take("probe", 0)).filter(|ms| *ms > 0).map(|ms| Duration::from_millis(ms.into())),
             }),
             "mix" => {
@@ -195,7 +206,9 @@ mod tests {
 
     #[test]
     fn phases_are_read_and_mistakes_are_named() {
-        let fanout = Fanout { presentity: 7, rounds: 2, burst: 1, probe: None };
+        let fanout = Fanout { presentity: 7, rounds: 2, burst: 1, clients: 1, probe: None };
+        assert_eq!([0, 1].map(|client| fanout.share_of(client)), [1, 0]);
+        assert_eq!([0, 1].map(|client| Fanout { burst: 5, clients: 2, ..fanout }.share_of(client)), [3, 2]);
         assert_eq!("fanout:presentity=7,rounds=2".parse(), Ok(Phase::Fanout(fanout)));
         assert_eq!("subscribe:count=5".parse(), Ok(Phase::Subscribe { count: 5, presentities: 5, first: 0 }));
         assert_eq!("unsubscribe".parse(), Ok(Phase::Resubscribe(Subscribe::End, Part::WHOLE)));

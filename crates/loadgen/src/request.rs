@@ -72,8 +72,14 @@ pub(crate) fn options(server: SocketAddr, call_id: String) -> Request {
     }
 }
 
-/// A PUBLISH for a presentity. `etag` is not used by an initial one.
-pub(crate) fn publish(step: Publish, presentity: u32, etag: &str, version: u32, call_id: String) -> Request {
+/// A PUBLISH of one of a presentity's clients. `etag` is not used by an initial one.
+pub(crate) fn publish(
+    step: Publish,
+    (presentity, client): (u32, usize),
+    etag: &str,
+    version: u32,
+    call_id: String,
+) -> Request {
     let uri = format!("sip:p{presentity}@test.local");
     let expires = if step == Publish::Remove { 0 } else { EXPIRES };
     let mut headers = format!("Event: presence\r\nExpires: {expires}\r\n");
@@ -83,7 +89,7 @@ pub(crate) fn publish(step: Publish, presentity: u32, etag: &str, version: u32, 
     let mut body = String::new();
     if matches!(step, Publish::Initial | Publish::Modify) {
         headers += "Content-Type: application/pidf+xml\r\n";
-        body = document(presentity, version);
+        body = document(presentity, client, version);
     }
     let from = format!("<{uri}>;tag=p{presentity}");
     Request { method: "PUBLISH", from, to: format!("<{uri}>"), uri, call_id, cseq: 1, headers, body }

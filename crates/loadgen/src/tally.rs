@@ -46,6 +46,8 @@ pub struct Notifies {
     pub lost: u64,
     /// CSeqs that went back in their dialog.
     pub back: u64,
+    /// CSeqs that another NOTIFY of the dialog had.
+    pub reused: u64,
     /// An older state under a higher CSeq.
     pub stale: u64,
     /// New ones in a dialog that had ended.
@@ -92,6 +94,7 @@ impl Tally {
         own.again += other.again;
         own.lost += other.lost;
         own.back += other.back;
+        own.reused += other.reused;
         own.stale += other.stale;
         own.after_end += other.after_end;
         own.unasked += other.unasked;
@@ -120,6 +123,7 @@ impl Tally {
             (self.unanswered, "not answered"),
             (n.lost, "watchers not told"),
             (n.back, "CSeqs went back"),
+            (n.reused, "CSeqs used again"),
             (n.stale, "NOTIFYs with an older state"),
             (n.after_end, "NOTIFYs after the last one"),
             (n.unasked, "dialogs ended by the server"),

@@ -2,6 +2,7 @@
 
 use crate::actor::{Publisher, Watcher};
 use crate::agent::{Agent, Free, Goal, Step};
+use crate::document::CLIENTS;
 use crate::pending::Asker;
 use crate::phase::{Fanout, Mix, Phase};
 use crate::request::{Publish, Subscribe};
@@ -17,7 +18,7 @@ impl Agent {
                 self.closed_loop(share.collect::<Vec<_>>(), |agent, _| agent.options(Asker::Nobody));
             }
             Phase::Publish { count, first } => {
-                let new: Vec<usize> = self.mine(*first, *count).into_iter().map(|p| self.publisher_of(p)).collect();
+                let new: Vec<usize> = self.mine(*first, *count).into_iter().map(|p| self.publisher_of(p, 0)).collect();
                 self.closed_loop(new, |agent, index| agent.publish(index, Publish::Initial));
             }
             Phase::Republish(step, part) => {
@@ -48,11 +49,11 @@ impl Agent {
         (first..first + count).filter(|&n| self.is_mine(n)).collect()
     }
 
-    /// The publication of a presentity.
-    fn publisher_of(&mut self, presentity: u32) -> usize {
+    /// The publication of one of a presentity's clients.
+    fn publisher_of(&mut self, presentity: u32, client: usize) -> usize {
         let publishers = &mut self.publishers;
-        *self.places.entry(presentity).or_insert_with(|| {
-            publishers.push(Publisher::new(presentity));
+        *self.places.entry((presentity, client)).or_insert_with(|| {
+            publishers.push(Publisher::new(presentity, client));
             publishers.len() - 1
         })
     }
@@ -65,21 +66,29 @@ impl Agent {
 
     /// Waits until all watchers of a presentity know its newest state.
     fn fan_out(&mut self, fanout: &Fanout) {
-        let mine = self.is_mine(fanout.presentity).then(|| self.publisher_of(fanout.presentity));
+        // Each client is behind a socket of its own, as far as there are so many.
+        let mut to_publish = Vec::new();
+        for client in 0..CLIENTS {
+            if self.is_mine(fanout.presentity.wrapping_add(client as u32)) {
+                to_publish.push((self.publisher_of(fanout.presentity, client), fanout.share_of(client)));
+            }
+        }
         let watching = self.watchers.iter().filter(|w| w.is_open() && w.presentity == fanout.presentity).count();
-        let mut to_publish = if mine.is_some() { fanout.burst } else { 0 };
         let start = Instant::now();
         let mut probed = start;
         self.reached = 0;
         self.tally.notifies.expected += watching as u64;
-        while to_publish > 0 || self.pending.len() > 0 || self.reached < watching {
+        while to_publish.iter().any(|(_, left)| *left > 0) || self.pending.len() > 0 || self.reached < watching {
             if self.progress.max(start).elapsed() > self.settings.patience {
                 break;
             }
-            if let (Some(index), true) = (mine, to_publish > 0 && self.pending.len() == 0) {
-                to_publish -= 1;
-                let step = if self.publishers[index].has_published() { Publish::Modify } else { Publish::Initial };
-                self.publish(index, step);
+            for (index, left) in &mut to_publish {
+                let publisher = &self.publishers[*index];
+                if *left > 0 && !publisher.asking {
+                    *left -= 1;
+                    let step = if publisher.has_published() { Publish::Modify } else { Publish::Initial };
+                    self.publish(*index, step);
+                }
             }
             if fanout.probe.is_some_and(|interval| probed.elapsed() >= interval) {
                 probed = Instant::now();
@@ -96,7 +105,8 @@ impl Agent {
     }
 
     fn mix(&mut self, mix: &Mix) {
-        let publishers: Vec<usize> = self.mine(0, mix.publishers).into_iter().map(|p| self.publisher_of(p)).collect();
+        let publishers: Vec<usize> =
+            self.mine(0, mix.publishers).into_iter().map(|p| self.publisher_of(p, 0)).collect();
         let watchers = self.mine(0, mix.watchers);
         while self.watchers.len() < watchers.len() {
             self.new_watcher(watchers[self.watchers.len()] % mix.watched);

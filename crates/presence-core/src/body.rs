@@ -44,16 +44,31 @@ pub fn dialogs(document: &[u8]) -> Result<Vec<Dialog>, Malformed> {
     Ok(found)
 }
 
-/// The id of the document's first dialog; empty if it has none.
+/// What a dialog-info document is about.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct About {
+    /// The id of its first dialog.
+    pub dialog: Vec<u8>,
+    /// All its dialogs are over.
+    pub is_over: bool,
+}
+
+/// What a dialog-info document is about; none without a dialog that has an id.
 #[must_use]
-pub fn first_dialog(document: &[u8]) -> Vec<u8> {
-    dialogs(document).ok().and_then(|all| all.into_iter().next()).map(|d| d.id).unwrap_or_default()
+pub fn about(document: &[u8]) -> Option<About> {
+    let all = dialogs(document).ok()?;
+    let dialog = all.first().filter(|first| !first.id.is_empty())?.id.clone();
+    Some(About { dialog, is_over: are_over(&all) })
+}
+
+fn are_over(dialogs: &[Dialog]) -> bool {
+    !dialogs.is_empty() && dialogs.iter().all(|d| d.state == b"terminated")
 }
 
 /// Whether all dialogs of the document are over. False for a document without dialogs.
 #[must_use]
 pub fn all_terminated(document: &[u8]) -> bool {
-    dialogs(document).is_ok_and(|dialogs| !dialogs.is_empty() && dialogs.iter().all(|d| d.state == b"terminated"))
+    dialogs(document).is_ok_and(|dialogs| are_over(&dialogs))
 }
 
 /// The text of the first `rpid:sphere` element.
@@ -179,6 +194,10 @@ mod tests {
         assert!(all_terminated(&info("<dialog id=\"a\"><state>terminated</state></dialog>")));
         assert!(!all_terminated(&info("")));
         assert!(!all_terminated(b"not xml"));
+        let over = About { dialog: b"a".to_vec(), is_over: true };
+        assert_eq!(about(&info("<dialog id=\"a\"><state>terminated</state></dialog>")), Some(over));
+        assert_eq!(about(&info("<dialog><state>terminated</state></dialog>")), None);
+        assert_eq!(about(&info("")), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the core asks of its surroundings. In the server these are Kamailio, its packages and its database; in tests
 //! they are plain values and a clock that stands still.
 
+use crate::body::About;
 use crate::config::Config;
 use crate::package::{Package, PackageId};
 use crate::refusal::{self, Fault, Refusal};
@@ -184,6 +185,8 @@ pub struct Due {
     pub sees_state: bool,
     /// Whether it had a NOTIFY about the state before the last change, and none since.
     pub saw_before: bool,
+    /// The CSeq of the last NOTIFY in its dialog.
+    pub last_cseq: u32,
 }
 
 /// Who stands in line for the NOTIFYs about a change.
@@ -239,10 +242,10 @@ pub trait Subscriptions {
     ) -> Result<(), Fault>;
     /// What is needed for the NOTIFY that is owed to one subscription; none if nothing is, or one is under way.
     fn due(&mut self, token: Token) -> Option<Due>;
-    /// The NOTIFY that is owed to one subscription, with a state of at least this version; none if it had one since,
-    /// or one is under way (then it follows when that has landed), or it was told a newer version (then its NOTIFY
-    /// takes a newer document).
-    fn owed(&mut self, token: Token, version: Version) -> Result<Option<Notice>, Fault>;
+    /// The NOTIFY that is owed to one subscription, with the state of this version, which was read after [`Self::due`]
+    /// gave `last_cseq`. None if nothing is owed any more, or one is under way (then it follows when that has landed), or
+    /// there was another one meanwhile, or a newer version: then its NOTIFY takes a newer document.
+    fn owed(&mut self, token: Token, version: Version, last_cseq: u32) -> Result<Option<Notice>, Fault>;
     /// A NOTIFY has landed. Says whether another one is due in its dialog.
     fn landed(&mut self, token: Token, landing: Landing) -> Result<bool, Fault>;
     /// The subscription behind a token, while it lasts.
@@ -302,6 +305,8 @@ pub struct Change<'a> {
     pub etag: &'a [u8],
     /// The new document; none keeps the old one.
     pub body: Option<&'a [u8]>,
+    /// What it is about, for a package of dialogs.
+    pub about: Option<&'a About>,
     /// The new sender; none keeps the old one.
     pub sender: Option<&'a [u8]>,
     /// The new end.
@@ -314,14 +319,15 @@ pub struct Change<'a> {
 
 /// The shelf of publications.
 pub trait Publications {
-    /// Puts a new publication there. `replace`: instead of one with the same tag. `dialog`: instead of one about the
-    /// same dialog (the `id` of its first dialog element).
+    /// Puts a new publication there. `replace`: instead of one with the same tag. `about`: instead of one about the same
+    /// dialog, in one step. If that one says that the dialog is over and the new one does not, its document stays: what
+    /// is over stays over.
     fn insert(
         &mut self,
         resource: Resource<'_>,
         publication: &Publication,
         replace: bool,
-        dialog: &[u8],
+        about: Option<&About>,
     ) -> Result<(), Refusal>;
     /// Changes the publication with this tag; [`Refusal::ConditionFailed`] if there is none.
     fn modify(&mut self, resource: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<(), Refusal>;

@@ -42,7 +42,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             } else {
                 Document { version: self.subscriptions.version(resource), body: None }
             };
-            let notice = match self.subscriptions.owed(token, document.version) {
+            let notice = match self.subscriptions.owed(token, document.version, due.last_cseq) {
                 Ok(Some(notice)) => notice,
                 // None any more, or one about a newer version than the document's.
                 Ok(None) => continue,

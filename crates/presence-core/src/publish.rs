@@ -142,9 +142,11 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             priority: self.host.priority(),
             row_id: self.host.row_id(),
         };
-        let dialog = if package.family == Family::Dialog { body::first_dialog(incoming.body) } else { Vec::new() };
+        // DIFFERS: the C module looks for the dialog first and inserts then, and a late "early" that comes without a tag
+        // takes the place of "terminated".
+        let about = if package.family == Family::Dialog { body::about(incoming.body) } else { None };
         let replace = incoming.replace || lifetime.is_none();
-        self.publications.insert(incoming.resource, &publication, replace, &dialog)?;
+        self.publications.insert(incoming.resource, &publication, replace, about.as_ref())?;
         self.confirm(reply, lifetime.unwrap_or_default(), &publication.etag);
         Ok(Some(NewState { gone: None, sender: publication.sender }))
     }
@@ -171,10 +173,12 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
                 body = None;
             }
         }
+        let about = if package.family == Family::Dialog { body.and_then(body::about) } else { None };
         let new_etag = if package.keeps_etag { etag.to_vec() } else { EntityTag::next(etag, self.host.random()).0 };
         let change = Change {
             etag: &new_etag,
             body,
+            about: about.as_ref(),
             sender: incoming.sender,
             expires: end(now, lifetime),
             received: now,

@@ -556,15 +556,16 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
             sees_state: row.status == Status::Active && !row.is_politely_blocked(),
             // Another server may have told it something newer.
             saw_before: due.saw_before && row.local_cseq == last_told,
+            last_cseq: due.last_cseq,
         };
         self.found = Some(row);
         Some(due)
     }
 
-    fn owed(&mut self, token: Token, version: Version) -> Result<Option<Notice>, Fault> {
+    fn owed(&mut self, token: Token, version: Version, last_cseq: u32) -> Result<Option<Notice>, Fault> {
         let handle = Handle::of(token);
         if !self.is_guest(handle) {
-            return self.slots.owed(token, version);
+            return self.slots.owed(token, version, last_cseq);
         }
         let Some(handle) = self.reserve(handle, version) else { return Ok(None) };
         match self.advance(handle) {

@@ -22,7 +22,7 @@ mod wheel;
 pub use ledger::{Ledger, Rows, Swap, TableBook};
 pub use publications::Shelf;
 pub use rows::{Row, RowState};
-pub use subscriptions::{Book, Journal, RESERVE};
+pub use subscriptions::{Book, Journal, LONG_RESERVE, RESERVE};
 
 use crate::dialog::DialogId;
 use crate::host::{Resource, Token};
@@ -194,6 +194,13 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
             UriMatch::CaseInsensitive => resource.uri.iter().for_each(|b| hasher.write_u8(b.to_ascii_lowercase())),
         }
         Key { hash: hasher.finish(), uri: resource.uri, package: resource.package }
+    }
+
+    /// Of the id of a dialog that is published; never 0.
+    fn published_hash(&self, id: &[u8]) -> u64 {
+        let mut hasher = self.hasher();
+        hasher.write(id);
+        hasher.finish() | 1
     }
 
     fn dialog_hash(&self, dialog: DialogId<'_>) -> u64 {

@@ -5,6 +5,7 @@ use super::chain::{push, unlink};
 use super::records::{Block, Place, Shelved, pack, unpack};
 use super::shard::{Shard, Trash, Wants};
 use super::slab::{NIL, Record};
+use crate::body::About;
 use crate::config::{Config, RetrieveOrder};
 use crate::host::{Change, Publication, Publications, Resource, Shown};
 use crate::package::PackageId;
@@ -63,6 +64,21 @@ fn each<A: Allocator + Clone>(shard: &Shard<A>, resource: u32) -> impl Iterator<
     })
 }
 
+/// Another publication of the same resource that is about this dialog.
+fn other_about<A: Allocator + Clone>(shard: &Shard<A>, index: u32, dialog: u64) -> Option<u32> {
+    let mut all = each(shard, shard.shelf.at(index).resource);
+    all.find(|&other| other != index && dialog != 0 && shard.shelf.at(other).dialog == dialog)
+}
+
+/// The state of a resource changes: under the same lock, so that what is read of a version is this version's, and
+/// nobody sees a state before its version. Whoever does this tells the watchers ([`Subscriptions::changed`]).
+///
+/// [`Subscriptions::changed`]: crate::host::Subscriptions::changed
+fn change<A: Allocator + Clone>(shard: &mut Shard<A>, resource: u32) {
+    let resource = shard.resources.at_mut(resource);
+    resource.version = resource.version.wrapping_add(1);
+}
+
 /// Takes a publication off; its blocks go to the trash.
 fn take_off<A: Allocator + Clone>(shard: &mut Shard<A>, index: u32, in_wheel: bool, trash: &mut Trash<A>) {
     let record = shard.shelf.at(index);
@@ -70,6 +86,7 @@ fn take_off<A: Allocator + Clone>(shard: &mut Shard<A>, index: u32, in_wheel: bo
     if in_wheel {
         shard.shelf_timers.remove(&mut shard.shelf, index, list);
     }
+    change(shard, number);
     let resource = shard.resources.at_mut(number);
     resource.publication_count -= 1;
     unlink::<Place, _, _>(&mut shard.shelf, &mut resource.publications, index);
@@ -97,17 +114,9 @@ impl<A: Allocator + Clone, R: RawMutex> Shelf<'_, A, R> {
         })
     }
 
-    /// Tags of publications whose first dialog has this id.
-    fn about_dialog(&self, resource: Resource<'_>, id: &[u8]) -> Vec<Vec<u8>> {
-        let key = self.store.key(resource);
-        let Ok(part) = self.store.shard(self.store.shard_of(key.hash)) else { return Vec::new() };
-        let all = part.with(|shard| {
-            let number = shard.find(key)?;
-            let body = |index| shard.shelf.at(index).body.as_deref().unwrap_or_default().to_vec();
-            Some(each(shard, number).map(|index| (tag(shard, index).to_vec(), body(index))).collect::<Vec<_>>())
-        });
-        let all = all.ok().flatten().unwrap_or_default().into_iter();
-        all.filter(|(_, document)| crate::body::first_dialog(document) == id).map(|(etag, _)| etag).collect()
+    /// What is kept of what a document is about.
+    fn mark(&self, about: Option<&About>) -> (u64, bool) {
+        about.map_or((0, false), |about| (self.store.published_hash(&about.dialog), about.is_over))
     }
 }
 
@@ -117,7 +126,7 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
         resource: Resource<'_>,
         publication: &Publication,
         replace: bool,
-        dialog: &[u8],
+        about: Option<&About>,
     ) -> Result<(), Refusal> {
         let key = self.store.key(resource);
         let number = self.store.shard_of(key.hash);
@@ -125,11 +134,8 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
         let mut text: Block<A> = Some(self.store.block(&texts)?);
         let mut body: Block<A> = Some(self.store.block(&publication.body)?);
         let mut uri: Block<A> = Some(self.store.block(resource.uri)?);
-        let mut instead_of = if dialog.is_empty() { Vec::new() } else { self.about_dialog(resource, dialog) };
-        if replace {
-            instead_of.push(publication.etag.clone());
-        }
-        let mut trash: Trash<A> = Vec::with_capacity(2 * instead_of.len() + 2);
+        let ((dialog, is_over), now) = (self.mark(about), self.now.unix.0);
+        let mut trash: Trash<A> = Vec::with_capacity(8);
         let wants = Wants { slot: false, resource: true, shelf: true };
         self.store.insert_with(number, wants, |shard| {
             let found = shard.find_or_add(key, &mut uri)?;
@@ -141,18 +147,30 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
                 expires: publication.expires.0,
                 received: publication.received.0,
                 priority: publication.priority,
+                dialog,
+                is_over,
                 ..Shelved::vacant()
             };
             let list = shard.shelf_timers.add(&mut shard.shelf, index);
             shard.shelf.at_mut(index).timer_list = list;
+            change(shard, found);
             let resource = shard.resources.at_mut(found);
             resource.publication_count += 1;
             push::<Place, _, _>(&mut shard.shelf, &mut resource.publications, index);
-            for etag in &instead_of {
-                let old = each(shard, found).find(|&old| old != index && tag(shard, old) == etag);
-                if let Some(old) = old {
-                    take_off(shard, old, true, &mut trash);
+            let same = each(shard, found).find(|&old| replace && old != index && tag(shard, old) == publication.etag);
+            if let Some(old) = same {
+                take_off(shard, old, true, &mut trash);
+            }
+            // There is one, or two if a publication came to be about another one's dialog.
+            while let Some(old) = other_about(shard, index, dialog) {
+                let before = shard.shelf.at(old);
+                if before.is_over && before.expires > now && !shard.shelf.at(index).is_over {
+                    let document = shard.shelf.at_mut(old).body.take();
+                    let new = shard.shelf.at_mut(index);
+                    new.is_over = true;
+                    trash.push(core::mem::replace(&mut new.body, document));
                 }
+                take_off(shard, old, true, &mut trash);
             }
             Some(())
         })?;
@@ -173,11 +191,17 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
             Some(body) => Some(self.store.block(body)?),
             None => None,
         };
+        let (dialog, is_over) = self.mark(change.about);
         let done = self.with(resource, etag, |shard, index| {
+            // Without a document the state is the same, and nobody is told.
+            if change.body.is_some() {
+                self::change(shard, shard.shelf.at(index).resource);
+            }
             let record = shard.shelf.at_mut(index);
             core::mem::swap(&mut record.text, &mut text);
             if body.is_some() {
                 core::mem::swap(&mut record.body, &mut body);
+                (record.dialog, record.is_over) = (dialog, is_over);
             }
             let (before, list, number) = (record.expires, record.timer_list, record.resource);
             record.expires = change.expires.0;

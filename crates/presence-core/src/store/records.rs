@@ -205,6 +205,10 @@ pub struct Shelved<A: Allocator> {
     pub received: u32,
     pub priority: i32,
     pub timer_list: u16,
+    /// The hash of the dialog that it is about; 0: of none.
+    pub dialog: u64,
+    /// It says that this dialog is over.
+    pub is_over: bool,
 }
 
 impl<A: Allocator> Record for Shelved<A> {
@@ -219,6 +223,8 @@ impl<A: Allocator> Record for Shelved<A> {
             received: 0,
             priority: 0,
             timer_list: 0,
+            dialog: 0,
+            is_over: false,
         }
     }
 }

@@ -30,8 +30,12 @@ const ROUNDS: usize = 16;
 const LATER: u64 = 1000;
 /// How often a NOTIFY that cannot be sent is tried again.
 const ATTEMPTS: u8 = 5;
-/// How many NOTIFYs a row in the database is ahead: after a crash a dialog goes on above what it can have used.
+/// How many NOTIFYs a row in the database is ahead: after a crash a dialog goes on above what it can have used. With
+/// write-through the row is written again when they are used up.
 pub const RESERVE: u32 = 64;
+/// The same with write-back, where only the next flush writes, or a later one while the database is away: 300 NOTIFYs a
+/// second for the default period. 2^31 CSeqs last for 32,000 crashes.
+pub const LONG_RESERVE: u32 = 1 << 16;
 
 /// What is written to the database together with a change.
 pub trait Journal {
@@ -286,7 +290,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
                 // Well before it is used up: until the next flush it has to last.
                 self.with_open(handle, |shard, index| {
                     let slot = shard.slots.at(index);
-                    if slot.local_cseq.wrapping_add(RESERVE / 2).wrapping_sub(slot.reserved) < 1 << 31 {
+                    if slot.local_cseq.wrapping_add(LONG_RESERVE / 2).wrapping_sub(slot.reserved) < 1 << 31 {
                         shard.soil(index);
                     }
                 });
@@ -541,20 +545,21 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
                 contact: shard.texts(index).get(Field::Contact).to_vec(),
                 sees_state: shard.sees_state(index),
                 saw_before: slot.told > 0 && slot.told < shard.resources.at(slot.resource).version,
+                last_cseq: slot.local_cseq,
             })
         })?
     }
 
-    fn owed(&mut self, token: Token, version: Version) -> Result<Option<Notice>, Fault> {
+    fn owed(&mut self, token: Token, version: Version, last_cseq: u32) -> Result<Option<Notice>, Fault> {
         let handle = Handle::of(token);
         let now = self.now;
         let packages = Rc::clone(&self.packages);
         let notice = self.with_live(handle, |shard, index| {
             let slot = shard.slots.at(index);
             let resource = shard.resources.at(slot.resource);
-            // Told something newer and owed another NOTIFY since, or the document is about an earlier resource of this
-            // name, which was let go: it takes another document.
-            let fits = (slot.told..=resource.version).contains(&version.0);
+            // The state has changed since it was read, or the document is about an earlier resource of this name, which
+            // was let go; or somebody else has told this watcher a state that was read later: it takes another document.
+            let fits = version.0 == resource.version && last_cseq == slot.local_cseq;
             if slot.flight == Flight::Up || !fits || !shard.is_due(index, now) {
                 return None;
             }

@@ -591,6 +591,30 @@ fn a_dialog_is_known_by_its_id_and_what_is_over_stays_over() {
 }
 
 #[test]
+fn a_new_publication_does_not_bring_back_a_dialog_that_is_over() {
+    let info = |id: &str, state: &str| {
+        format!("<dialog-info><dialog id=\"{id}\"><state>{state}</state></dialog></dialog-info>")
+    };
+    let mut world = World::with(config());
+    watching(&mut world, "w", "a", "dialog");
+    let shown = |world: &mut World| world.settle().pop().map(|n| n.body);
+    world.publish("a", "dialog", None, Some(60), &info("1", "terminated")).expect("accepted");
+    assert_eq!(shown(&mut world), Some(info("1", "terminated")));
+    // Somebody else's, or one of a client that has lost its tag, too late.
+    let late = world.publish("a", "dialog", None, Some(60), &info("1", "early")).expect("accepted");
+    assert_eq!(shown(&mut world).unwrap_or_else(|| info("1", "terminated")), info("1", "terminated"));
+    let late = world.publish("a", "dialog", Some(&late), Some(60), &info("1", "confirmed")).expect("its tag counts");
+    assert_eq!(shown(&mut world), None, "later still");
+    // Another dialog is another matter, and so is the same one when what was said of it has run out.
+    world.publish("a", "dialog", None, Some(60), &info("2", "early")).expect("accepted");
+    assert_eq!(shown(&mut world), Some(format!("{}+{}", info("1", "terminated"), info("2", "early"))));
+    world.publish("a", "dialog", Some(&late), Some(0), "").expect("it goes");
+    shown(&mut world);
+    world.publish("a", "dialog", None, Some(60), &info("1", "early")).expect("accepted");
+    assert_eq!(shown(&mut world), Some(format!("{}+{}", info("2", "early"), info("1", "early"))));
+}
+
+#[test]
 fn a_package_without_aggregation_shows_the_last_document() {
     let mut world = World::with(config());
     watching(&mut world, "w", "a", "message-summary");

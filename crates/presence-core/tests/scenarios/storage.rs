@@ -84,7 +84,7 @@ fn write_back_names_each_row_that_is_behind_once() {
         states(&rows),
         [(RowState::Missing, "w-a-presence".to_owned()), (RowState::Missing, "x-a-presence".to_owned())]
     );
-    assert_eq!(rows[0].subscription.local_cseq, 1 + presence_core::store::RESERVE);
+    assert_eq!(rows[0].subscription.local_cseq, 1 + presence_core::store::LONG_RESERVE);
     assert_eq!(take(&world, 100), []);
     world.subscribe(&mut w, Some(900)).expect("accepted");
     world.settle();
@@ -137,8 +137,8 @@ fn write_back_keeps_the_row_ahead_of_the_wire() {
         for notify in world.settle() {
             assert!(notify.cseq <= row + 1, "{n}: CSeq {} with a row up to {row}", notify.cseq);
         }
-        // The flush comes seldom: ten NOTIFYs later.
-        if n % 10 == 9 {
+        // The flush comes seldom: 250 NOTIFYs later.
+        if n % 250 == 249 {
             row = take(&world, 100).iter().map(|r| r.subscription.local_cseq).min().unwrap_or(row);
         }
         tag = world.publish("a", "presence", Some(&tag), Some(6000), &n.to_string()).expect("accepted");

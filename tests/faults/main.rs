@@ -1,0 +1,41 @@
+//! The database fails: at each single step of a statement in turn, for a while, or when the disk is full. Requests are
+//! answered 200 or 503 with Retry-After, nothing that was answered 200 is lost, and afterwards everything works and
+//! memory and tables agree.
+//!
+//! And shared memory runs out, and is there again.
+//!
+//! The faults happen between Kamailio's own driver and SQLite's own library. The stock module fails these tests: it
+//! answers 500, and it answers some requests 200 that it then does not keep.
+
+mod all;
+mod each;
+mod full;
+mod memory;
+mod plan;
+mod whole;
+
+use testkit::{Builder, Database, Kamailio, Message};
+
+/// `publ_cache` and `subs_db_mode` of the servers.
+const MODES: [(u8, u8); 4] = [(1, 1), (1, 2), (0, 3), (2, 2)];
+
+fn server(publ: u8, subs: u8) -> Builder {
+    Kamailio::builder()
+        .database(Database::Sqlite("WAL"))
+        .param("publ_cache", publ)
+        .param("subs_db_mode", subs)
+        .param("db_wait_time", 1000)
+        .debug(0)
+}
+
+/// Whether the answer is one of those that a failing database may cause; panics with any other but 200.
+fn is_put_off(reply: &Message, what: &str) -> bool {
+    match reply.code() {
+        200 => false,
+        503 => {
+            assert!(reply.header("Retry-After").is_some(), "{what}: a 503 without Retry-After: {reply:?}");
+            true
+        }
+        _ => panic!("{what}: {reply:?}"),
+    }
+}

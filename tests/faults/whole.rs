@@ -1,0 +1,71 @@
+//! Whether memory and tables say the same, row by row.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use testkit::Kamailio;
+
+/// Columns of `active_watchers`, as the table and `presence.watcher_list` name them.
+const COLUMNS: [(&str, &str); 9] = [
+    ("presentity_uri", "pres_uri"),
+    ("watcher_username", "watcher_user"),
+    ("event", "event"),
+    ("to_tag", "to_tag"),
+    ("from_tag", "from_tag"),
+    ("expires", "expires"),
+    ("status", "status"),
+    ("contact", "contact"),
+    ("remote_cseq", "remote_cseq"),
+];
+
+/// Subscriptions by Call-ID: their columns, and the CSeq of the last NOTIFY.
+type Rows = BTreeMap<String, (Vec<String>, i64)>;
+
+fn in_table(server: &Kamailio) -> Rows {
+    let mut rows = Rows::new();
+    for row in server.tables().rows("active_watchers") {
+        let row: BTreeMap<String, String> =
+            row.into_iter().map(|(column, value)| (column, value.trim_matches('\'').to_owned())).collect();
+        let columns = COLUMNS.iter().map(|(column, _)| row[*column].clone()).collect();
+        let cseq = row["local_cseq"].parse().expect("a number");
+        let twice = rows.insert(row["callid"].clone(), (columns, cseq));
+        assert!(twice.is_none(), "two rows of {}", row["callid"]);
+    }
+    rows
+}
+
+fn in_memory(server: &Kamailio) -> Rows {
+    let list = server.list(&["presence.watcher_list", "full", "*"]).expect("a list");
+    let entry = |entry: &testkit::listing::Entry| {
+        let columns = COLUMNS.iter().map(|(_, member)| entry.get(member).to_owned()).collect();
+        (entry.get("callid").to_owned(), (columns, entry.number("local_cseq")))
+    };
+    list.iter().map(entry).collect()
+}
+
+/// The first difference.
+fn difference(table: &Rows, memory: &Rows, stray: bool) -> Option<String> {
+    for (call, (columns, cseq)) in memory {
+        let Some((stored, reserve)) = table.get(call) else { return Some(format!("no row of {call}: {columns:?}")) };
+        if stored != columns || reserve < cseq {
+            return Some(format!("{call}: the row {stored:?} at {reserve}, memory {columns:?} at {cseq}"));
+        }
+    }
+    let stray = table.keys().find(|call| !stray && !memory.contains_key(*call))?;
+    Some(format!("a row without a subscription: {stray}"))
+}
+
+/// Compares them until they agree: what failed is made up for a little later. Panics with the first difference that
+/// stays. `stray`: rows without a subscription may be there. Gives how many subscriptions there are.
+pub fn is_whole(server: &Kamailio, stray: bool, what: &str) -> usize {
+    let end = Instant::now() + Duration::from_secs(5);
+    loop {
+        let (table, memory) = (in_table(server), in_memory(server));
+        let Some(difference) = difference(&table, &memory, stray) else {
+            // Checks the lists in memory as well.
+            assert_eq!(server.status("parts_skipped"), 0, "{what}");
+            return memory.len();
+        };
+        assert!(Instant::now() < end, "{what}: {difference}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,198 @@
+//! A server that is killed with SIGKILL under load, as a whole or by one of its processes, and started again: what was
+//! acknowledged is there, as far as its mode promises, and CSeqs go on.
+
+mod client;
+
+use client::Client;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use testkit::kamailio::kill_all;
+use testkit::{Database, Kamailio};
+
+const CLIENTS: usize = 6;
+/// With write-back, `db_update_period`, and how late a flush may be on a busy machine.
+const PERIOD: Duration = Duration::from_secs(1);
+const LATE: Duration = Duration::from_millis(1500);
+/// How long a server may take to go down when one of its processes has died. Kamailio's tm may wait for a lock of a dead
+/// process; after 60 s Kamailio aborts itself.
+const DOWN: Duration = Duration::from_secs(75);
+
+/// Who is killed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Victim {
+    /// All processes at once, as when the power goes.
+    Server,
+    /// A process that serves requests.
+    Worker,
+    /// A process that sends NOTIFYs which wait.
+    Notifier,
+}
+
+impl Victim {
+    pub const ALL: [Self; 3] = [Self::Server, Self::Worker, Self::Notifier];
+
+    /// What its processes are called in Kamailio's list.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Server => "",
+            Self::Worker => "udp receiver",
+            Self::Notifier => "notifier",
+        }
+    }
+
+    /// The processes to kill; `place` picks among those that would do.
+    fn pids(self, server: &Kamailio, place: u64) -> Vec<u32> {
+        if self == Self::Server {
+            return server.pids();
+        }
+        let list = server.rpc(&["core.psx"]);
+        let mut found = Vec::new();
+        let mut pid = 0;
+        for line in list.lines().map(str::trim) {
+            if let Some(number) = line.strip_prefix("PID: ") {
+                pid = number.trim().parse().unwrap_or(0);
+            }
+            if line.starts_with("DSC: ") && line.to_ascii_lowercase().contains(self.name()) {
+                found.push(pid);
+            }
+        }
+        assert!(!found.is_empty(), "no {self:?} in {list}");
+        vec![found[place as usize % found.len()]]
+    }
+}
+
+/// What is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial {
+    /// `subs_db_mode`.
+    pub mode: u8,
+    /// Each kills every kind of victim once.
+    pub rounds: u32,
+    pub seed: u64,
+}
+
+/// What the rounds came to.
+#[derive(Default)]
+struct Sum {
+    kills: u32,
+    checked: usize,
+    /// Acknowledged later than the last flush, and not there.
+    unflushed: usize,
+    slowest: Duration,
+}
+
+impl fmt::Display for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} kills, {} subscriptions and publications looked for, {} lost since the last flush, down in {:.1} s at most",
+            self.kills,
+            self.checked,
+            self.unflushed,
+            self.slowest.as_secs_f64()
+        )
+    }
+}
+
+impl Trial {
+    /// Runs it, and panics with the first thing that was wrong.
+    pub fn run(self) {
+        let mut server = self.server();
+        let mut clients: Vec<Client> = (0..CLIENTS).map(|n| Client::new(&format!("c{n}"), server.port)).collect();
+        let mut random = self.seed;
+        let mut sum = Sum::default();
+        for round in 0..self.rounds {
+            for victim in Victim::ALL {
+                let what = format!("subs_db_mode {}, round {round}, {victim:?} (seed {})", self.mode, self.seed);
+                let killed = self.load_and_kill(&mut server, &mut clients, victim, &mut random, &mut sum);
+                clients.iter_mut().for_each(Client::hear_the_rest);
+                server.try_start_again().unwrap_or_else(|log| panic!("{what}: it does not start again:\n{log}"));
+                self.look(&server, &mut clients, killed, &what, &mut sum);
+            }
+        }
+        println!("subs_db_mode {}: {sum}", self.mode);
+        assert!(sum.checked > 0, "nothing was acknowledged");
+        server.stop();
+    }
+
+    fn server(self) -> Kamailio {
+        let publ_cache = if self.mode == 3 { 0 } else { 1 };
+        Kamailio::builder()
+            .database(Database::Sqlite("WAL"))
+            .children(4)
+            .memory(1024, 8)
+            // What tm keeps of so many requests.
+            .extra("modparam(\"tm\", \"wt_timer\", 300)")
+            .packages(&["presence_xml"])
+            .param("publ_cache", publ_cache)
+            .param("subs_db_mode", self.mode)
+            .param("db_update_period", PERIOD.as_secs())
+            .param("notifier_processes", 2)
+            .start()
+    }
+
+    /// Puts a load on the server and kills it in the middle. Gives the moment.
+    fn load_and_kill(
+        self,
+        server: &mut Kamailio,
+        clients: &mut [Client],
+        victim: Victim,
+        random: &mut u64,
+        sum: &mut Sum,
+    ) -> Instant {
+        let stop = AtomicBool::new(false);
+        // With write-back long enough for a flush.
+        let least = if self.mode == 2 { PERIOD + LATE } else { Duration::from_millis(150) };
+        let at = least + Duration::from_micros(next(random) % 400_000);
+        let pids: Vec<String> = victim.pids(server, next(random)).iter().map(u32::to_string).collect();
+        let (killed, down) = thread::scope(|scope| {
+            for client in clients {
+                scope.spawn(|| client.go_on(&stop));
+            }
+            thread::sleep(at);
+            let killed = Instant::now();
+            kill_all("KILL", &pids);
+            let down = wait_until_down(server);
+            stop.store(true, Ordering::Relaxed);
+            (killed, down)
+        });
+        sum.kills += 1;
+        sum.slowest = sum.slowest.max(down);
+        killed
+    }
+
+    /// Looks for everything that was acknowledged.
+    fn look(self, server: &Kamailio, clients: &mut [Client], killed: Instant, what: &str, sum: &mut Sum) {
+        let flushed = if self.mode == 2 { killed.checked_sub(PERIOD + LATE) } else { None };
+        for client in clients.iter_mut() {
+            let (checked, unflushed) = client.look(flushed, what);
+            sum.checked += checked;
+            sum.unflushed += unflushed;
+        }
+        let twice = "SELECT callid FROM active_watchers GROUP BY callid, to_tag, from_tag HAVING count(*) > 1";
+        assert_eq!(server.tables().run(twice), Vec::<String>::new(), "{what}: rows twice");
+        let twice = "SELECT username FROM presentity GROUP BY username, domain, event HAVING count(*) > 1";
+        assert_eq!(server.tables().run(twice), Vec::<String>::new(), "{what}: publications twice");
+        assert_eq!(server.tables().run("PRAGMA integrity_check"), ["ok"], "{what}");
+    }
+}
+
+fn wait_until_down(server: &mut Kamailio) -> Duration {
+    let start = Instant::now();
+    while server.is_running() {
+        assert!(start.elapsed() < DOWN, "the server hangs on its way down:\n{}", server.log());
+        thread::sleep(Duration::from_millis(5));
+    }
+    start.elapsed()
+}
+
+/// SplitMix64: the same kills for the same seed.
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
