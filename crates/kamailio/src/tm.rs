@@ -93,6 +93,19 @@ pub struct Completed<'a> {
     pub reply: *mut raw::sip_msg_t,
 }
 
+impl Completed<'_> {
+    /// The reply as it was received; empty where the host made the code up.
+    #[must_use]
+    pub fn reply_text(&self) -> &[u8] {
+        // SAFETY: null, or a message that tm keeps during the callback, whose buffer has `len` bytes.
+        unsafe {
+            self.reply
+                .as_ref()
+                .map_or(b"", |reply| bytes(&Str { s: reply.buf, len: i32::try_from(reply.len).unwrap_or(0) }))
+        }
+    }
+}
+
 /// Called when a request was answered or given up.
 pub type OnCompleted = fn(&Completed<'_>);
 

@@ -5,12 +5,13 @@ use crate::host::{
     Content, Decision, Host, Landing, Line, Notice, Publications, Request, Resource, Sent, Shown, Subscriptions, Token,
     Version,
 };
+use crate::outcome::{self, Answer};
 use crate::package::{Family, Package, PackageId, name_of};
 use crate::refusal::Fault;
 use crate::server::Server;
 use crate::status::Status;
 use crate::subscription::{Field, Subscription, Texts};
-use crate::time::Timestamp;
+use crate::time::{Seconds, Timestamp};
 use crate::winfo::{self, Extent, Watcher};
 
 /// How many NOTIFYs of one dialog may fail to leave, one after the other, before the rest is left to the timer.
@@ -163,8 +164,39 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         match self.host.send(notice, body) {
             Sent::UnderWay => false,
             Sent::Dropped => self.subscriptions.landed(notice.token, Landing::Dropped).unwrap_or(false),
-            Sent::Failed => self.subscriptions.landed(notice.token, Landing::Failed).unwrap_or(false),
+            Sent::Failed => {
+                let landing = self.unsent(notice);
+                self.subscriptions.landed(notice.token, landing).unwrap_or(false)
+            }
         }
+    }
+
+    /// What follows when a NOTIFY could not leave: with `notify_fail_max` that counts as an answer that refuses it.
+    fn unsent(&mut self, notice: &Notice) -> Landing {
+        if self.host.config().fail_max == 0 || notice.left == Seconds(0) {
+            return Landing::Failed;
+        }
+        if let Some(after) = self.after_failure(notice.token) {
+            return Landing::Again(None, after);
+        }
+        let subscription = &notice.subscription;
+        let watched = Resource { uri: &subscription.presentity, package: subscription.package };
+        if self.subscriptions.forget(subscription.texts.dialog()).unwrap_or(false) {
+            // This may be in the middle of telling others: those who watch the watchers are told when that is over.
+            if let Some(resource) = self.watcher_info(watched) {
+                self.subscriptions.postpone(resource);
+            }
+        }
+        Landing::Dropped
+    }
+
+    /// A NOTIFY failed (`notify_fail_max`): after how many milliseconds it is tried again, the longer the more have in a
+    /// row. None if these are too many.
+    fn after_failure(&mut self, token: Token) -> Option<u32> {
+        let failures = self.subscriptions.failed(token);
+        let config = self.host.config();
+        let first = u32::try_from(config.notify_hold).unwrap_or(u32::MAX);
+        (failures < config.fail_max).then(|| first.saturating_mul(1 << failures.saturating_sub(1).min(4)))
     }
 
     fn watcher_document(
@@ -245,19 +277,29 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     }
 
     /// A NOTIFY was answered, or nobody did (408). `give_up`: the script wants the subscription removed.
-    pub fn completed(&mut self, token: Token, code: u16, give_up: bool) {
+    pub fn completed(&mut self, token: Token, answer: Answer, give_up: bool) {
         let Some(subscription) = self.subscriptions.of_token(token) else { return };
         let resource = Resource { uri: &subscription.presentity, package: subscription.package };
-        let over = match code {
-            404 | 481 => true,
-            408 => self.host.config().remove_on_timeout && subscription.status != Status::Terminated,
-            _ => false,
-        };
-        if (over || give_up) && self.subscriptions.forget(subscription.texts.dialog()).unwrap_or(false) {
+        let config = self.host.config();
+        let counts = config.fail_max > 0 && !answer.is_success();
+        let silent = answer.code == 408 && config.remove_on_timeout && subscription.status != Status::Terminated;
+        let mut over = give_up || answer.ends() || silent && !counts;
+        let mut again = if answer.is_success() { None } else { answer.retry_after.map(outcome::patience) };
+        if counts && !over {
+            match self.after_failure(token) {
+                Some(after) => again = again.or(Some(after)),
+                None => over = true,
+            }
+        }
+        if over && self.subscriptions.forget(subscription.texts.dialog()).unwrap_or(false) {
             // DIFFERS: the C module does not tell the watchers of watchers (RFC 3857 4.7.1).
             self.tell_of_watcher(resource, None);
         }
-        if self.subscriptions.landed(token, Landing::Answered(code)).unwrap_or(false) {
+        let landing = match again {
+            Some(after) if !over => Landing::Again(Some(answer.code), after),
+            _ => Landing::Answered(answer.code),
+        };
+        if self.subscriptions.landed(token, landing).unwrap_or(false) {
             self.tell(token, resource);
         }
     }
