@@ -214,14 +214,7 @@ fn own_params(package: &Package, params: &[crate::event::Param<'_>]) -> Vec<u8> 
             .any(|p| p.split(|&b| b == b'=').next().is_some_and(|n| n.eq_ignore_ascii_case(name)))
     };
     let mut text = Vec::new();
-    for param in params.iter().filter(|p| !of_package(p.name)) {
-        text.push(b';');
-        text.extend_from_slice(param.name);
-        if !param.value.is_empty() {
-            text.push(b'=');
-            text.extend_from_slice(param.value);
-        }
-    }
+    params.iter().filter(|p| !of_package(p.name)).for_each(|param| param.push(&mut text));
     text
 }
 
