@@ -58,10 +58,8 @@ const TEXTS: [&str; 10] = [
 ];
 
 /// Parameters that only this module has: numbers, texts.
-const OWN: ([&str; 5], [&str; 1]) = (
-    ["notify_hold_time", "db_wait_time", "notify_interval", "notify_fail_max", "rfc_strict"],
-    ["event_callback"],
-);
+const OWN: ([&str; 5], [&str; 1]) =
+    (["notify_hold_time", "db_wait_time", "notify_interval", "notify_fail_max", "rfc_strict"], ["event_callback"]);
 
 /// What a value that cannot be meant leads to: the sentence's parts.
 const REFUSED: [(&str, &str, &[&str]); 18] = [

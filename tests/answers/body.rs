@@ -22,6 +22,7 @@ fn what_follows_the_body_in_a_datagram_is_not_stored() {
 
 #[test]
 fn a_body_that_is_shorter_than_it_says_is_400() {
+    // The stock module takes what there is.
     for (name, builder) in set_ups() {
         let server = builder.start();
         let mut alice = Phone::new("alice", server.port);

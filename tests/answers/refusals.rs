@@ -34,8 +34,7 @@ fn without(request: &str, name: &str) -> String {
 
 #[test]
 fn every_refusal_is_one_final_reply() {
-    // The stock module answers malformed XML twice (415, then 500), an unknown tag without a dot with 500, and any Event
-    // parameter with 489; a Contact that is no URI it accepts.
+    // The stock module answers malformed XML twice (415, then 500), and an unknown tag without a dot with 500.
     for (name, builder) in set_ups() {
         for strict in [None, Some(1)] {
             let builder = builder.clone().param("min_expires", 60);
