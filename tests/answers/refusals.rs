@@ -103,6 +103,30 @@ fn event_parameters_are_taken_and_said_again_in_every_notify() {
 }
 
 #[test]
+fn event_parameters_survive_a_restart_of_the_server() {
+    for mode in [1, 2, 3] {
+        let mut server = crate::in_sqlite(mode, 0).start();
+        let mut bob = Phone::new("bob", server.port);
+        let events = ["presence;id=7;purpose=call-completion", "presence;purpose=call-completion", "presence;id=7"];
+        let dialogs: Vec<Dialog> = events.iter().map(|event| bob.subscribe("alice", event, 600)).collect();
+        dialogs.iter().for_each(|_| drop(bob.notify()));
+        // The answers have to be in, too.
+        bob.listen(Duration::from_millis(100));
+        server.restart();
+        let mut alice = Phone::new("alice", server.port);
+        assert_eq!(alice.publish("presence", None, Some(600), &pidf("alice", "open", "here")).code(), 200);
+        for _ in &dialogs {
+            let notify = bob.notify();
+            let dialog = dialogs.iter().find(|d| notify.header("Call-ID") == Some(&d.call_id)).expect("a dialog");
+            assert_eq!(notify.header("Event"), Some(dialog.event.as_str()), "subs_db_mode {mode}");
+        }
+        for mut dialog in dialogs {
+            assert_eq!(bob.resubscribe(&mut dialog, 600).code(), 200, "subs_db_mode {mode}: {}", dialog.event);
+        }
+    }
+}
+
+#[test]
 fn without_memory_requests_are_503_with_retry_after_and_what_is_there_is_served() {
     if Module::from_env().is_stock() {
         // Its answers when memory runs out depend on where it does.

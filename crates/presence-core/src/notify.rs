@@ -2,8 +2,8 @@
 
 use crate::body::empty_dialog_info;
 use crate::host::{
-    Content, Decision, Host, Landing, Line, Notice, Publications, Request, Resource, Sent, Shown, Subscriptions, Token,
-    Version,
+    Content, Decision, Due, Host, Landing, Line, Notice, Publications, Request, Resource, Sent, Shown, Subscriptions,
+    Token, Version,
 };
 use crate::outcome::{self, Answer};
 use crate::package::{Family, Package, PackageId, name_of};
@@ -23,6 +23,14 @@ struct Document {
     body: Option<Vec<u8>>,
 }
 
+/// The document that was read last, for others who are told of the same state.
+struct LastRead {
+    uri: Vec<u8>,
+    package: PackageId,
+    saw_before: bool,
+    document: Document,
+}
+
 /// What is known of the watchers, for watcher information documents.
 struct WatcherList {
     changed: Option<Watcher>,
@@ -32,16 +40,22 @@ struct WatcherList {
 impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H, S, P> {
     /// Sends the NOTIFY that is owed to a subscription, if it still is and none is under way.
     pub fn tell(&mut self, token: Token, resource: Resource<'_>) {
+        self.tell_one_of_many(token, resource, &mut None);
+    }
+
+    fn tell_one_of_many(&mut self, token: Token, resource: Resource<'_>, last: &mut Option<LastRead>) {
         for _ in 0..UNSENT_IN_A_ROW {
             let Some(due) = self.subscriptions.due(token) else { return };
+            let none;
             let document = if due.sees_state {
-                match self.document(resource, &due.contact, due.saw_before) {
+                match self.document_again(resource, &due, last) {
                     Ok(document) => document,
                     // Logged by the shelf. The NOTIFY stays owed: the timer tries again.
                     Err(_) => return,
                 }
             } else {
-                Document { version: self.subscriptions.version(resource), body: None }
+                none = Document { version: self.subscriptions.version(resource), body: None };
+                &none
             };
             let notice = match self.subscriptions.owed(token, document.version) {
                 Ok(Some(notice)) => notice,
@@ -226,6 +240,37 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         Ok(winfo::document(version, Extent::Full, resource.uri, package, all))
     }
 
+    /// The document for a watcher: the one that was read last if it fits. Not with the table alone, where the state has
+    /// to be read after the watcher's row, and not for shared lines, where each watcher has another one.
+    fn document_again<'l>(
+        &mut self,
+        resource: Resource<'_>,
+        due: &Due,
+        last: &'l mut Option<LastRead>,
+    ) -> Result<&'l Document, Fault> {
+        let version = self.subscriptions.version(resource);
+        let fits = |known: &LastRead| {
+            let same = known.uri == resource.uri && known.package == resource.package;
+            same && known.saw_before == due.saw_before && known.document.version == version
+        };
+        let one_for_all = self.host.config().subs.in_memory()
+            && self
+                .host
+                .packages()
+                .get(usize::from(resource.package.0))
+                .is_some_and(|p| p.family != Family::SharedLine);
+        let known = match last.take().filter(|known| one_for_all && fits(known)) {
+            Some(known) => known,
+            None => LastRead {
+                uri: resource.uri.to_vec(),
+                package: resource.package,
+                saw_before: due.saw_before,
+                document: self.document(resource, &due.contact, due.saw_before)?,
+            },
+        };
+        Ok(&last.insert(known).document)
+    }
+
     /// The document of a resource as it stands. `transitional`: or, while the version stands, the one that those are
     /// told who saw what was before. `contact` matters to shared lines: a watcher is not shown its own state.
     fn document(&mut self, resource: Resource<'_>, contact: &[u8], transitional: bool) -> Result<Document, Fault> {
@@ -306,9 +351,11 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
 
     /// Goes on with dialogs whose last NOTIFY was not answered in time (`notify_hold_time`).
     pub fn go_on_with_overdue(&mut self, budget: usize) {
+        let mut last = None;
         for token in self.subscriptions.overdue(budget) {
             if let Some(subscription) = self.subscriptions.of_token(token) {
-                self.tell(token, Resource { uri: &subscription.presentity, package: subscription.package });
+                let resource = Resource { uri: &subscription.presentity, package: subscription.package };
+                self.tell_one_of_many(token, resource, &mut last);
             }
         }
     }

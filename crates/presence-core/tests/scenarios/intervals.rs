@@ -69,6 +69,27 @@ fn a_burst_is_told_at_once_then_once_in_each_interval_and_ends_with_the_last_sta
 }
 
 #[test]
+fn the_state_is_made_once_for_all_whose_interval_is_over() {
+    let mut world = world(SubsMode::Memory, 1000);
+    for n in 0..50 {
+        watching(&mut world, &format!("w{n}"));
+    }
+    let tag = world.publish("a", "presence", None, Some(6000), "0").expect("accepted");
+    let second = world.publish("a", "presence", None, Some(6000), "1").expect("accepted");
+    world.settle();
+    // A removal leaves a document that is only for those who saw what was before.
+    world.publish("a", "presence", Some(&second), Some(0), "").expect("accepted");
+    world.publish("a", "presence", Some(&tag), Some(6000), "2").expect("accepted");
+    let before = world.host.aggregations;
+    world.wait(1);
+    world.run(|s| s.go_on_with_overdue(1000));
+    let told = world.settle();
+    assert_eq!(told.len(), 50);
+    assert!(told.iter().all(|n| n.body == "2"), "{:?}", told[0]);
+    assert!(world.host.aggregations <= before + 1, "{} for 50", world.host.aggregations - before);
+}
+
+#[test]
 fn what_is_not_a_burst_is_told_at_once() {
     for subs in MODES {
         let mut world = world(subs, 900);
