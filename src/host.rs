@@ -218,6 +218,10 @@ fn send(notice: &Notice, package: &Package, body: &[u8]) -> Sent {
         tm::Sent::UnderWay => Sent::UnderWay,
         tm::Sent::Dropped => Sent::Dropped,
         tm::Sent::Failed => {
+            log!(Error, "tm could not take a NOTIFY to {}", kamailio::str::show(subscription.text(Field::Contact)));
+            Sent::Failed
+        }
+        tm::Sent::Unreachable => {
             let show = kamailio::str::show;
             log!(
                 Error,
@@ -228,7 +232,7 @@ fn send(notice: &Notice, package: &Package, body: &[u8]) -> Sent {
                 show(&package.name),
                 show(subscription.text(Field::Contact))
             );
-            Sent::Failed
+            Sent::Unreachable
         }
     }
 }

@@ -76,8 +76,10 @@ pub enum Sent {
     UnderWay,
     /// `event_route[tm:local-request]` dropped it: no callback comes.
     Dropped,
-    /// tm refused it: no callback comes.
+    /// Memory ran out, or tm is not there: no callback comes.
     Failed,
+    /// There is no way to where it should go: the name is unknown, or no socket leads there. No callback comes.
+    Unreachable,
 }
 
 /// A final reply, or its absence.
@@ -181,7 +183,7 @@ pub fn send(request: &Request<'_>, token: u64, sent: impl FnOnce(&[u8])) -> Sent
         if !request.route_set.is_empty() {
             let routes = borrow(request.route_set);
             if raw::parse_rr_body(routes.s, routes.len, &raw mut dialog.route_set) < 0 {
-                return Sent::Failed;
+                return Sent::Unreachable;
             }
         }
         let mut alias = Alias::new();
@@ -203,7 +205,8 @@ pub fn send(request: &Request<'_>, token: u64, sent: impl FnOnce(&[u8])) -> Sent
         let result = uac(&raw mut req, &raw mut index, &raw mut label);
         // A request that the script dropped is reported as success, with the ids left alone.
         let outcome = match result {
-            r if r < 0 => Sent::Failed,
+            raw::E_OUT_OF_MEM => Sent::Failed,
+            r if r < 0 => Sent::Unreachable,
             _ if index == UNTOUCHED && label == UNTOUCHED => Sent::Dropped,
             _ => Sent::UnderWay,
         };

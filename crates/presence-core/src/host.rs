@@ -59,8 +59,10 @@ pub enum Sent {
     UnderWay,
     /// The script dropped it.
     Dropped,
-    /// It could not be sent.
+    /// It could not be made or sent, which says nothing of the watcher.
     Failed,
+    /// It could not be sent: there is no way to the watcher.
+    Unreachable,
 }
 
 /// What a watcher may see.

@@ -178,14 +178,15 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         match self.host.send(notice, body) {
             Sent::UnderWay => false,
             Sent::Dropped => self.subscriptions.landed(notice.token, Landing::Dropped).unwrap_or(false),
-            Sent::Failed => {
+            Sent::Failed => self.subscriptions.landed(notice.token, Landing::Failed).unwrap_or(false),
+            Sent::Unreachable => {
                 let landing = self.unsent(notice);
                 self.subscriptions.landed(notice.token, landing).unwrap_or(false)
             }
         }
     }
 
-    /// What follows when a NOTIFY could not leave: with `notify_fail_max` that counts as an answer that refuses it.
+    /// What follows when there is no way to the watcher: with `notify_fail_max` that counts as an answer that refuses it.
     fn unsent(&mut self, notice: &Notice) -> Landing {
         if self.host.config().fail_max == 0 || notice.left == Seconds(0) {
             return Landing::Failed;

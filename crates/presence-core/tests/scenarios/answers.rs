@@ -297,12 +297,12 @@ fn a_watcher_who_cannot_be_reached_at_all_counts_as_one_who_fails() {
             watching(&mut world, &format!("x{n}"));
         }
         // The first of many in a fan-out over several pages: the others are told all the same.
-        world.host.sends = vec![Sent::Failed];
+        world.host.sends = vec![Sent::Unreachable];
         publish(&mut world, "1");
         assert_eq!(world.settle().len(), 70, "{subs:?}");
         for failure in 1..4 {
             assert!(world.find(&p).is_some(), "{subs:?}, failure {failure}");
-            world.host.sends = vec![Sent::Failed];
+            world.host.sends = vec![Sent::Unreachable];
             // Two seconds, then four, then eight.
             assert_eq!(within(&mut world, (1 << failure) - 1), [], "{subs:?}, failure {failure}");
             assert_eq!(world.host.sends.len(), 1, "{subs:?}, failure {failure}: too early");
@@ -317,6 +317,19 @@ fn a_watcher_who_cannot_be_reached_at_all_counts_as_one_who_fails() {
         assert!(!told[0].body.contains("sip:w@h"), "{subs:?}: {}", told[0].body);
         let census = world.store.check().expect("whole");
         assert_eq!((census.guests, census.leaving, census.queued), (0, 0, 0), "{subs:?}");
+    }
+}
+
+#[test]
+fn a_notify_that_this_server_cannot_make_says_nothing_of_the_watcher() {
+    for subs in MODES {
+        let mut world = World::with(Config { fail_max: 1, ..config(subs) });
+        let p = watching(&mut world, "w");
+        world.host.sends = vec![Sent::Failed; 3];
+        publish(&mut world, "1");
+        let told = within(&mut world, 200);
+        assert_eq!((told.len(), told[0].body.as_str()), (1, "1"), "{subs:?}");
+        assert!(world.find(&p).is_some(), "{subs:?}");
     }
 }
 
