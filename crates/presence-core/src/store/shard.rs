@@ -493,7 +493,8 @@ impl<A: Allocator + Clone> Shard<A> {
             if slot.flight == Flight::Up { config.notify_hold } else { config.notify_hold.min(config.keep_back) };
         let patience = if due { hold(base, slot.overtaken) } else { LOST };
         let paused = slot.flight == Flight::Paused;
-        if if paused { slot.since.left(now.steady) > 0 } else { waited < patience } {
+        let waits = if paused { slot.since.left(now.steady) > 0 } else { waited < patience };
+        if waits {
             self.enqueue(index);
             return Fate::Waits;
         }
