@@ -345,6 +345,7 @@ const VARIABLES: &[&str] = &[
     "route_type",
     "event_rt",
     "PROTO_.*",
+    "E_OUT_OF_MEM",
     "WINFO_TYPE",
     "PUBL_TYPE",
     "SLCB_.*",

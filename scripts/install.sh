@@ -33,6 +33,7 @@ test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/db_redis.so|kamailio-redis-
 test|cmd:xmllint|libxml2-utils|validates the documents that the server sends
 test|cmd:valgrind|valgrind|counts leaks in the interface tests
 test|cmd:python3|python3|a second SQLite writer in the contention tests
+test|cmd:pkg-config|pkg-config|Kamailio's makefiles ask for it when the C modules of the tests are built
 test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/app_lua.so|kamailio-lua-modules|scripts in Lua
 test|file:/usr/lib/x86_64-linux-gnu/kamailio/modules/app_python3.so|kamailio-python3-modules|scripts in Python
 LIST

@@ -10,6 +10,7 @@ use kamailio::str::show;
 use kamailio::tm::{self, Completed};
 use kamailio::xavp;
 use presence_core::host::Token;
+use presence_core::outcome::{self, Answer};
 use std::sync::OnceLock;
 
 static ROUTE: OnceLock<Option<EventRoute>> = OnceLock::new();
@@ -29,7 +30,8 @@ fn completed(done: &Completed<'_>) {
     let token = Token(done.token);
     run_route(token, done);
     let give_up = xavp::int(settings().xavp, b"delete_subscription").is_some_and(|value| value != 0);
-    with_server(None, |server| server.completed(token, done.code, give_up));
+    let retry_after = (done.code >= 300).then(|| outcome::retry_after(done.reply_text())).flatten();
+    with_server(None, |server| server.completed(token, Answer { code: done.code, retry_after }, give_up));
 }
 
 /// `event_route[presence:notify-reply]` or `event_callback`, over the NOTIFY as it was sent.

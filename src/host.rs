@@ -46,7 +46,7 @@ impl<'m, 'r> Surroundings<'m, 'r> {
         if self.replied {
             return;
         }
-        let headers = refusal.headers(&presence_core::server::allow_events(&self.packages));
+        let headers = refusal.headers(&self.packages);
         self.reply(refusal.status(), &headers);
     }
 
@@ -218,8 +218,21 @@ fn send(notice: &Notice, package: &Package, body: &[u8]) -> Sent {
         tm::Sent::UnderWay => Sent::UnderWay,
         tm::Sent::Dropped => Sent::Dropped,
         tm::Sent::Failed => {
-            log!(Error, "a NOTIFY to {} could not be sent", kamailio::str::show(subscription.text(Field::Contact)));
+            log!(Error, "tm could not take a NOTIFY to {}", kamailio::str::show(subscription.text(Field::Contact)));
             Sent::Failed
+        }
+        tm::Sent::Unreachable => {
+            let show = kamailio::str::show;
+            log!(
+                Error,
+                "the NOTIFY for watcher sip:{}@{} of {} ({}) could not be sent to {}",
+                show(subscription.text(Field::WatcherUser)),
+                show(subscription.text(Field::WatcherDomain)),
+                show(&subscription.presentity),
+                show(&package.name),
+                show(subscription.text(Field::Contact))
+            );
+            Sent::Unreachable
         }
     }
 }

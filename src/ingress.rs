@@ -1,5 +1,6 @@
 //! From a SIP message to a request of the core.
 
+use crate::params::settings;
 use kamailio::msg::{Expires, Message, Socket};
 use kamailio::uri::{self, UserHost};
 use presence_core::dialog::DialogId;
@@ -40,6 +41,8 @@ pub fn publish<'a>(msg: &mut Message<'a>) -> Result<Publish<'a>, Refusal> {
         expires: expires(msg)?,
         request_uri: msg.request_uri().map(party),
         if_match: msg.header(b"SIP-If-Match"),
+        conditions: msg.headers(b"SIP-If-Match").count(),
+        content_type: msg.content_type(),
         body,
         sender: None,
     })
@@ -51,6 +54,7 @@ pub struct Texts {
     reply_tag: Vec<u8>,
     record_route: Vec<u8>,
     local_contact: Vec<u8>,
+    accept: Vec<u8>,
 }
 
 /// Takes a SUBSCRIBE apart (RFC 6665 4.2.1). `watcher` is the one that the script named, or From.
@@ -70,6 +74,8 @@ pub fn subscribe<'a, 'm: 'a>(
     let to_uri = uri::parse(to.uri).ok_or(Refusal::BadRequest)?;
     // DIFFERS: what is missing in the request is a 400, not a 500 of the server (RFC 3261 21.4.1).
     let contact = msg.contact_uri().ok_or(Refusal::BadRequest)?;
+    // DIFFERS: a watcher whom no NOTIFY can ever reach is refused; the C module takes it, and fails to send each one.
+    let contact_uri = uri::parse(contact).ok_or(Refusal::BadRequest)?;
     if from.tag.is_empty() {
         return Err(Refusal::BadRequest);
     }
@@ -82,9 +88,12 @@ pub fn subscribe<'a, 'm: 'a>(
     let transport = transport(msg.transport());
     texts.local_contact =
         if server_address.is_empty() { contact_of(&socket, transport) } else { server_address.to_vec() };
+    let accept: Vec<&[u8]> = if settings().core.strict { msg.headers(b"Accept").collect() } else { Vec::new() };
+    texts.accept = accept.join(&b", "[..]);
     let texts = &*texts;
     Ok(Subscribe {
         event,
+        accept: (!accept.is_empty()).then_some(&texts.accept),
         expires: expires(msg)?,
         request_uri: if in_dialog { None } else { msg.request_uri().map(party) },
         to: party(to_uri),
@@ -98,7 +107,7 @@ pub fn subscribe<'a, 'm: 'a>(
         in_dialog,
         cseq: msg.cseq_number().and_then(number).ok_or(Refusal::BadRequest)?,
         contact,
-        contact_user: uri::parse(contact).map_or(b"", |c| c.user),
+        contact_user: contact_uri.user,
         record_route: &texts.record_route,
         user_agent: msg.user_agent().filter(|ua| ua.len() < MAX_USER_AGENT).unwrap_or_default(),
         socket: socket.name,

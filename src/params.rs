@@ -109,6 +109,9 @@ params! {
         skip_notify_dmq = 0, "1: no NOTIFY for replicated publications";
         notify_hold_time = 2000, "milliseconds after which the next NOTIFY of a dialog goes although the last one is not answered";
         db_wait_time = 4000, "milliseconds that a request waits for a database that is busy";
+        notify_interval = 0, "milliseconds between two NOTIFYs about changes to one watcher, at least; 0: any";
+        notify_fail_max = 0, "so many NOTIFYs that fail in a row end a subscription; 0: none do";
+        rfc_strict = 0, "1: refuse what the RFCs refuse and the C module accepts";
     }
     texts {
         db_url = None, "the database; not set: no database (needs publ_cache 2 and subs_db_mode 0), or else a library for other modules";
@@ -424,5 +427,8 @@ fn read_core(p: &Params) -> Result<Config, Sentence> {
             u64::from(within("waitn_time", corrected("waitn_time", n, n > 0, 5), 1, 3600)?) * 1000
         },
         notify_hold: within("notify_hold_time", p.notify_hold_time.get(), 10, 32_000)?.into(),
+        notify_interval: within("notify_interval", p.notify_interval.get(), 0, 600_000)?,
+        fail_max: within("notify_fail_max", p.notify_fail_max.get(), 0, 100)? as u8,
+        strict: within("rfc_strict", p.rfc_strict.get(), 0, 1)? == 1,
     })
 }

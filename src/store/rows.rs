@@ -6,6 +6,7 @@ use crate::abi::packages;
 use crate::params::settings;
 use kamailio::db::{Assign, Column, Condition, Connection, Failed, Op, Row, Value};
 use presence_core::dialog::DialogId;
+use presence_core::event::Event;
 use presence_core::package::name_of;
 use presence_core::refusal::Fault;
 use presence_core::status::Status;
@@ -90,8 +91,7 @@ pub fn from_row(row: &Row<'_>) -> Option<Subscription> {
     let mut texts: Vec<(Field, &[u8])> =
         TEXTS.iter().enumerate().map(|(i, (_, field))| (*field, row.text(i))).collect();
     texts.push((Field::UserAgent, row.text(14)));
-    let id = row.text(15);
-    let params = if id.is_empty() { Vec::new() } else { [b";id=", id].concat() };
+    let params = params_of(row.text(15));
     texts.push((Field::EventParams, &params));
     Some(Subscription {
         presentity: row.text(16).to_vec(),
@@ -104,6 +104,26 @@ pub fn from_row(row: &Row<'_>) -> Option<Subscription> {
         version: row.int(22) as u32,
         branch_flags: row.int(23) as u32,
     })
+}
+
+/// The parameters of Event as `event_id` holds them: the value of `id`, then the others. The C module has the value only,
+/// and puts the whole column behind `;id=` in its NOTIFYs.
+fn column_of(s: &Subscription) -> Vec<u8> {
+    let mut column = s.event_id().to_vec();
+    let params = s.text(Field::EventParams);
+    if params.is_empty() {
+        return column;
+    }
+    if let Ok(event) = Event::parse(&[b"e", params].concat()) {
+        let others = event.params.iter().filter(|param| !param.name.eq_ignore_ascii_case(b"id"));
+        others.for_each(|param| param.push(&mut column));
+    }
+    column
+}
+
+/// The parameters of Event that a row's `event_id` stands for.
+fn params_of(column: &[u8]) -> Vec<u8> {
+    if column.is_empty() || column.starts_with(b";") { column.to_vec() } else { [b";id=", column].concat() }
 }
 
 fn number(n: u32) -> Value<'static> {
@@ -123,10 +143,11 @@ pub fn insert(db: &mut Connection, s: &Subscription, ahead: u32) -> Result<(), F
     let registry = packages::all();
     let event = name_of(&registry, s.package);
     let user_agent = super::widths::user_agent(s.text(Field::UserAgent));
+    let event_id = super::widths::event_params(column_of(s), s.event_id());
     let mut row: Vec<Assign<'_>> = TEXTS.iter().map(|(column, field)| Assign(column, text(s, *field))).collect();
     row.extend([
         Assign(col::USER_AGENT, Value::Text(&user_agent)),
-        Assign(col::EVENT_ID, Value::text_if_any(s.event_id())),
+        Assign(col::EVENT_ID, Value::text_if_any(&event_id)),
         Assign(col::PRESENTITY_URI, Value::Text(&s.presentity)),
         Assign(col::EVENT, Value::Text(event)),
         Assign(col::LOCAL_CSEQ, number(s.local_cseq.wrapping_add(ahead))),

@@ -60,13 +60,17 @@ fn width_of(table: usize, column: Column) -> Option<usize> {
     WIDTHS.get()?[table].iter().find(|(name, _)| name == column.as_bytes()).map(|(_, width)| *width)
 }
 
+/// Whether a text, and so many more bytes, can be in a column.
+fn is_in(table: usize, column: Column, more: usize, text: &[u8]) -> bool {
+    // PostgreSQL refuses what is not UTF-8 in a text column.
+    let is_text = database::engine() != Engine::Postgres || core::str::from_utf8(text).is_ok();
+    is_text && width_of(table, column).is_none_or(|width| text.len() + more <= width)
+}
+
 /// Whether texts can be in their columns.
 fn fit(table: usize, texts: &[(Column, usize, &[u8])]) -> Result<(), Refusal> {
     for (column, more, text) in texts {
-        let width = width_of(table, column);
-        // PostgreSQL refuses what is not UTF-8 in a text column.
-        let is_text = database::engine() != Engine::Postgres || core::str::from_utf8(text).is_ok();
-        if width.is_some_and(|width| text.len() + more > width) || !is_text {
+        if !is_in(table, column, *more, text) {
             log!(Warning, "a request is refused: it has {} bytes for column {column}, or no UTF-8", text.len() + more);
             return Err(Refusal::BadRequest);
         }
@@ -112,6 +116,12 @@ pub fn user_agent(text: &[u8]) -> Cow<'_, [u8]> {
         }
         _ => Cow::Borrowed(text),
     }
+}
+
+/// The parameters of Event as `event_id` takes them: all of them, or the value of `id`, which alone tells two
+/// subscriptions apart.
+pub fn event_params(all: Vec<u8>, id: &[u8]) -> Vec<u8> {
+    if is_in(0, col::EVENT_ID, 0, &all) { all } else { id.to_vec() }
 }
 
 /// Refuses a PUBLISH that cannot be a row.

@@ -78,11 +78,11 @@ fn a_variable_that_does_not_exist_stops_the_start() {
 
 #[test]
 fn the_route_can_end_a_subscription() {
-    let give_up = "if ($notify_reply($rs) == 603) $xavp(cfg=>delete_subscription) = 1;";
+    let give_up = "if ($notify_reply($rs) == 486) $xavp(cfg=>delete_subscription) = 1;";
     let server = builder(give_up).param("xavp_cfg", "\"cfg\"").start();
     let mut bob = Phone::new("bob", server.port);
     let mut carol = Phone::new("carol", server.port);
-    bob.answer = Some(603);
+    bob.answer = Some(486);
     let mut refused = bob.subscribe("alice", "presence", 600);
     bob.notify();
     answered(&server, &refused.call_id);
@@ -100,11 +100,11 @@ fn the_route_can_end_a_subscription() {
 }
 
 #[test]
-fn without_the_xavp_a_603_changes_nothing() {
+fn without_the_xavp_a_486_changes_nothing() {
     let give_up = "$xavp(cfg=>delete_subscription) = 1;";
     let server = builder(give_up).start();
     let mut bob = Phone::new("bob", server.port);
-    bob.answer = Some(603);
+    bob.answer = Some(486);
     let mut dialog = bob.subscribe("alice", "presence", 600);
     bob.notify();
     answered(&server, &dialog.call_id);

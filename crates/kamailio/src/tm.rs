@@ -76,8 +76,10 @@ pub enum Sent {
     UnderWay,
     /// `event_route[tm:local-request]` dropped it: no callback comes.
     Dropped,
-    /// tm refused it: no callback comes.
+    /// Memory ran out, or tm is not there: no callback comes.
     Failed,
+    /// There is no way to where it should go: the name is unknown, or no socket leads there. No callback comes.
+    Unreachable,
 }
 
 /// A final reply, or its absence.
@@ -91,6 +93,19 @@ pub struct Completed<'a> {
     pub request: &'a [u8],
     /// The reply; null where the host made the code up. For pseudo-variables only.
     pub reply: *mut raw::sip_msg_t,
+}
+
+impl Completed<'_> {
+    /// The reply as it was received; empty where the host made the code up.
+    #[must_use]
+    pub fn reply_text(&self) -> &[u8] {
+        // SAFETY: null, or a message that tm keeps during the callback, whose buffer has `len` bytes.
+        unsafe {
+            self.reply
+                .as_ref()
+                .map_or(b"", |reply| bytes(&Str { s: reply.buf, len: i32::try_from(reply.len).unwrap_or(0) }))
+        }
+    }
 }
 
 /// Called when a request was answered or given up.
@@ -168,7 +183,7 @@ pub fn send(request: &Request<'_>, token: u64, sent: impl FnOnce(&[u8])) -> Sent
         if !request.route_set.is_empty() {
             let routes = borrow(request.route_set);
             if raw::parse_rr_body(routes.s, routes.len, &raw mut dialog.route_set) < 0 {
-                return Sent::Failed;
+                return Sent::Unreachable;
             }
         }
         let mut alias = Alias::new();
@@ -190,7 +205,8 @@ pub fn send(request: &Request<'_>, token: u64, sent: impl FnOnce(&[u8])) -> Sent
         let result = uac(&raw mut req, &raw mut index, &raw mut label);
         // A request that the script dropped is reported as success, with the ids left alone.
         let outcome = match result {
-            r if r < 0 => Sent::Failed,
+            raw::E_OUT_OF_MEM => Sent::Failed,
+            r if r < 0 => Sent::Unreachable,
             _ if index == UNTOUCHED && label == UNTOUCHED => Sent::Dropped,
             _ => Sent::UnderWay,
         };

@@ -92,6 +92,12 @@ pub struct Config {
     pub replace_same_call: bool,
     /// `subs_respond_200` 0: 202 to SUBSCRIBE.
     pub accepted_code: u16,
+    /// `rfc_strict`: refuses what the RFCs refuse and the C module accepts.
+    pub strict: bool,
+    /// `notify_fail_max`: so many NOTIFYs that fail in a row end a subscription; 0: none do.
+    pub fail_max: u8,
+    /// `notify_interval`: how many milliseconds lie between two NOTIFYs about changes to one watcher at least.
+    pub notify_interval: u32,
     /// After how many milliseconds without an answer the next NOTIFY of a dialog may go (RFC 3261's T1).
     pub notify_hold: u64,
     /// How many milliseconds a NOTIFY may be kept back that nothing stands in the way of (`waitn_time`).
@@ -108,6 +114,16 @@ impl Config {
         match self.below_minimum {
             BelowMinimum::Refuse => Err(Refusal::IntervalTooBrief(self.min_expires)),
             BelowMinimum::Raise => Ok(self.min_expires),
+        }
+    }
+
+    /// Expires of a publication within the bounds; 0 stays 0. The minimum counts with `rfc_strict` (RFC 3903 6, step 4),
+    /// and raises what the package has as its default: that was not asked for.
+    pub fn published_expires(&self, asked: Option<Seconds>, default: Seconds) -> Result<Seconds, Refusal> {
+        match asked {
+            Some(asked) if self.strict => self.agreed_expires(asked, self.max_expires),
+            None if self.strict => Ok(default.max(self.min_expires).min(self.max_expires)),
+            _ => Ok(asked.unwrap_or(default).min(self.max_expires)),
         }
     }
 }
@@ -132,6 +148,9 @@ impl Default for Config {
             order: RetrieveOrder::ReceivedTime,
             replace_same_call: false,
             accepted_code: 200,
+            strict: false,
+            fail_max: 0,
+            notify_interval: 0,
             notify_hold: 2000,
             keep_back: 5000,
         }

@@ -9,6 +9,18 @@ pub struct Param<'a> {
     pub value: &'a [u8],
 }
 
+impl Param<'_> {
+    /// `;name` or `;name=value`.
+    pub fn push(&self, out: &mut Vec<u8>) {
+        out.push(b';');
+        out.extend_from_slice(self.name);
+        if !self.value.is_empty() {
+            out.push(b'=');
+            out.extend_from_slice(self.value);
+        }
+    }
+}
+
 /// A parsed Event header field.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Event<'a> {

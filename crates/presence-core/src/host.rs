@@ -60,8 +60,10 @@ pub enum Sent {
     UnderWay,
     /// The script dropped it.
     Dropped,
-    /// It could not be sent.
+    /// It could not be made or sent, which says nothing of the watcher.
     Failed,
+    /// It could not be sent: there is no way to the watcher.
+    Unreachable,
 }
 
 /// What a watcher may see.
@@ -170,6 +172,9 @@ impl From<Fault> for Rejected {
 pub enum Landing {
     /// A final reply, or the lack of one (408).
     Answered(u16),
+    /// It failed, with this answer if there was one, and is tried again after so many milliseconds. Not the last one of
+    /// a dialog.
+    Again(Option<u16>, u32),
     /// The script dropped it: it is not sent again.
     Dropped,
     /// It could not be sent: it is tried again a few times, later and later.
@@ -248,6 +253,8 @@ pub trait Subscriptions {
     fn owed(&mut self, token: Token, version: Version, last_cseq: u32) -> Result<Option<Notice>, Fault>;
     /// A NOTIFY has landed. Says whether another one is due in its dialog.
     fn landed(&mut self, token: Token, landing: Landing) -> Result<bool, Fault>;
+    /// A NOTIFY failed. How many have in a row, in this dialog; a success ends the row.
+    fn failed(&mut self, token: Token) -> u8;
     /// The subscription behind a token, while it lasts.
     fn of_token(&mut self, token: Token) -> Option<Subscription>;
 

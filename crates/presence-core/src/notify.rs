@@ -2,15 +2,16 @@
 
 use crate::body::empty_dialog_info;
 use crate::host::{
-    Content, Decision, Host, Landing, Line, Notice, Publications, Request, Resource, Sent, Shown, Subscriptions, Token,
-    Version,
+    Content, Decision, Due, Host, Landing, Line, Notice, Publications, Request, Resource, Sent, Shown, Subscriptions,
+    Token, Version,
 };
+use crate::outcome::{self, Answer};
 use crate::package::{Family, Package, PackageId, name_of};
 use crate::refusal::Fault;
 use crate::server::Server;
 use crate::status::Status;
 use crate::subscription::{Field, Subscription, Texts};
-use crate::time::Timestamp;
+use crate::time::{Seconds, Timestamp};
 use crate::winfo::{self, Extent, Watcher};
 
 /// How many NOTIFYs of one dialog may fail to leave, one after the other, before the rest is left to the timer.
@@ -22,6 +23,14 @@ struct Document {
     body: Option<Vec<u8>>,
 }
 
+/// The document that was read last, for others who are told of the same state.
+struct LastRead {
+    uri: Vec<u8>,
+    package: PackageId,
+    saw_before: bool,
+    document: Document,
+}
+
 /// What is known of the watchers, for watcher information documents.
 struct WatcherList {
     changed: Option<Watcher>,
@@ -31,16 +40,22 @@ struct WatcherList {
 impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H, S, P> {
     /// Sends the NOTIFY that is owed to a subscription, if it still is and none is under way.
     pub fn tell(&mut self, token: Token, resource: Resource<'_>) {
+        self.tell_one_of_many(token, resource, &mut None);
+    }
+
+    fn tell_one_of_many(&mut self, token: Token, resource: Resource<'_>, last: &mut Option<LastRead>) {
         for _ in 0..UNSENT_IN_A_ROW {
             let Some(due) = self.subscriptions.due(token) else { return };
+            let none;
             let document = if due.sees_state {
-                match self.document(resource, &due.contact, due.saw_before) {
+                match self.document_again(resource, &due, last) {
                     Ok(document) => document,
                     // Logged by the shelf. The NOTIFY stays owed: the timer tries again.
                     Err(_) => return,
                 }
             } else {
-                Document { version: self.subscriptions.version(resource), body: None }
+                none = Document { version: self.subscriptions.version(resource), body: None };
+                &none
             };
             let notice = match self.subscriptions.owed(token, document.version, due.last_cseq) {
                 Ok(Some(notice)) => notice,
@@ -164,7 +179,39 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             Sent::UnderWay => false,
             Sent::Dropped => self.subscriptions.landed(notice.token, Landing::Dropped).unwrap_or(false),
             Sent::Failed => self.subscriptions.landed(notice.token, Landing::Failed).unwrap_or(false),
+            Sent::Unreachable => {
+                let landing = self.unsent(notice);
+                self.subscriptions.landed(notice.token, landing).unwrap_or(false)
+            }
         }
+    }
+
+    /// What follows when there is no way to the watcher: with `notify_fail_max` that counts as an answer that refuses it.
+    fn unsent(&mut self, notice: &Notice) -> Landing {
+        if self.host.config().fail_max == 0 || notice.left == Seconds(0) {
+            return Landing::Failed;
+        }
+        if let Some(after) = self.after_failure(notice.token) {
+            return Landing::Again(None, after);
+        }
+        let subscription = &notice.subscription;
+        let watched = Resource { uri: &subscription.presentity, package: subscription.package };
+        if self.subscriptions.forget(subscription.texts.dialog()).unwrap_or(false) {
+            // This may be in the middle of telling others: those who watch the watchers are told when that is over.
+            if let Some(resource) = self.watcher_info(watched) {
+                self.subscriptions.postpone(resource);
+            }
+        }
+        Landing::Dropped
+    }
+
+    /// A NOTIFY failed (`notify_fail_max`): after how many milliseconds it is tried again, the longer the more have in a
+    /// row. None if these are too many.
+    fn after_failure(&mut self, token: Token) -> Option<u32> {
+        let failures = self.subscriptions.failed(token);
+        let config = self.host.config();
+        let first = u32::try_from(config.notify_hold).unwrap_or(u32::MAX);
+        (failures < config.fail_max).then(|| first.saturating_mul(1 << failures.saturating_sub(1).min(4)))
     }
 
     fn watcher_document(
@@ -192,6 +239,37 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         }
         let all = list.all.as_deref().unwrap_or_default();
         Ok(winfo::document(version, Extent::Full, resource.uri, package, all))
+    }
+
+    /// The document for a watcher: the one that was read last if it fits. Not with the table alone, where the state has
+    /// to be read after the watcher's row, and not for shared lines, where each watcher has another one.
+    fn document_again<'l>(
+        &mut self,
+        resource: Resource<'_>,
+        due: &Due,
+        last: &'l mut Option<LastRead>,
+    ) -> Result<&'l Document, Fault> {
+        let version = self.subscriptions.version(resource);
+        let fits = |known: &LastRead| {
+            let same = known.uri == resource.uri && known.package == resource.package;
+            same && known.saw_before == due.saw_before && known.document.version == version
+        };
+        let one_for_all = self.host.config().subs.in_memory()
+            && self
+                .host
+                .packages()
+                .get(usize::from(resource.package.0))
+                .is_some_and(|p| p.family != Family::SharedLine);
+        let known = match last.take().filter(|known| one_for_all && fits(known)) {
+            Some(known) => known,
+            None => LastRead {
+                uri: resource.uri.to_vec(),
+                package: resource.package,
+                saw_before: due.saw_before,
+                document: self.document(resource, &due.contact, due.saw_before)?,
+            },
+        };
+        Ok(&last.insert(known).document)
     }
 
     /// The document of a resource as it stands. `transitional`: or, while the version stands, the one that those are
@@ -245,28 +323,40 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     }
 
     /// A NOTIFY was answered, or nobody did (408). `give_up`: the script wants the subscription removed.
-    pub fn completed(&mut self, token: Token, code: u16, give_up: bool) {
+    pub fn completed(&mut self, token: Token, answer: Answer, give_up: bool) {
         let Some(subscription) = self.subscriptions.of_token(token) else { return };
         let resource = Resource { uri: &subscription.presentity, package: subscription.package };
-        let over = match code {
-            404 | 481 => true,
-            408 => self.host.config().remove_on_timeout && subscription.status != Status::Terminated,
-            _ => false,
-        };
-        if (over || give_up) && self.subscriptions.forget(subscription.texts.dialog()).unwrap_or(false) {
+        let config = self.host.config();
+        let counts = config.fail_max > 0 && !answer.is_success();
+        let silent = answer.code == 408 && config.remove_on_timeout && subscription.status != Status::Terminated;
+        let mut over = give_up || answer.ends() || silent && !counts;
+        let mut again = if answer.is_success() { None } else { answer.retry_after.map(outcome::patience) };
+        if counts && !over {
+            match self.after_failure(token) {
+                Some(after) => again = again.or(Some(after)),
+                None => over = true,
+            }
+        }
+        if over && self.subscriptions.forget(subscription.texts.dialog()).unwrap_or(false) {
             // DIFFERS: the C module does not tell the watchers of watchers (RFC 3857 4.7.1).
             self.tell_of_watcher(resource, None);
         }
-        if self.subscriptions.landed(token, Landing::Answered(code)).unwrap_or(false) {
+        let landing = match again {
+            Some(after) if !over => Landing::Again(Some(answer.code), after),
+            _ => Landing::Answered(answer.code),
+        };
+        if self.subscriptions.landed(token, landing).unwrap_or(false) {
             self.tell(token, resource);
         }
     }
 
     /// Goes on with dialogs whose last NOTIFY was not answered in time (`notify_hold_time`).
     pub fn go_on_with_overdue(&mut self, budget: usize) {
+        let mut last = None;
         for token in self.subscriptions.overdue(budget) {
             if let Some(subscription) = self.subscriptions.of_token(token) {
-                self.tell(token, Resource { uri: &subscription.presentity, package: subscription.package });
+                let resource = Resource { uri: &subscription.presentity, package: subscription.package };
+                self.tell_one_of_many(token, resource, &mut last);
             }
         }
     }

@@ -89,6 +89,12 @@ pub fn name_of(packages: &[Package], id: PackageId) -> &[u8] {
     packages.get(usize::from(id.0)).map(|p| p.name.as_slice()).unwrap_or_default()
 }
 
+/// The type of a package's documents; empty for a number that none has.
+#[must_use]
+pub fn type_of(packages: &[Package], id: PackageId) -> &[u8] {
+    packages.get(usize::from(id.0)).map(|p| p.content_type.as_slice()).unwrap_or_default()
+}
+
 fn has(params: &[Param<'_>], wanted: &Param<'_>) -> bool {
     params.iter().any(|p| p.name.eq_ignore_ascii_case(wanted.name) && p.value == wanted.value)
 }

@@ -3,6 +3,7 @@
 use crate::body;
 use crate::etag::EntityTag;
 use crate::host::{Change, Host, Publication, Publications, Resource, Shown, Subscriptions};
+use crate::media;
 use crate::package::{Family, Package};
 use crate::refusal::Refusal;
 use crate::render;
@@ -22,6 +23,10 @@ pub struct Publish<'a> {
     pub request_uri: Option<Party<'a>>,
     /// SIP-If-Match.
     pub if_match: Option<&'a [u8]>,
+    /// How many header fields of that name there are.
+    pub conditions: usize,
+    /// Content-Type.
+    pub content_type: Option<&'a [u8]>,
     /// The body; empty if there is none.
     pub body: &'a [u8],
     /// The URI that the script names as the sender, for shared lines.
@@ -63,11 +68,15 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     pub fn publish(&mut self, request: &Publish<'_>) -> Result<(), Refusal> {
         let packages = self.host.packages();
         let (package, _) = find_package(&packages, request.event)?;
-        let max = self.host.config().max_expires;
-        let lifetime = request.expires.unwrap_or(Seconds(package.default_expires)).min(max);
+        let config = self.host.config();
+        let lifetime = config.published_expires(request.expires, Seconds(package.default_expires))?;
+        let strict = config.strict;
         let uri = request.request_uri.ok_or(Refusal::BadRequest)?;
         if request.body.is_empty() && request.if_match.is_none() {
             return Err(Refusal::InvalidRequest);
+        }
+        if strict {
+            check_form(request, package)?;
         }
         self.host.check_request(package.id, true)?;
         let uri = sip_uri(uri.user, uri.host);
@@ -196,6 +205,18 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             self.host.reply((200, c"OK"), &render::publish_reply(shown, etag));
         }
     }
+}
+
+/// What only `rfc_strict` refuses: more than one entity-tag (RFC 3903 6, step 3), a document of another type (step 5).
+fn check_form(request: &Publish<'_>, package: &Package) -> Result<(), Refusal> {
+    if request.conditions > 1 || request.if_match.is_some_and(|tags| tags.contains(&b',')) {
+        return Err(Refusal::InvalidRequest);
+    }
+    let given = request.content_type.unwrap_or_default();
+    if !request.body.is_empty() && !media::is_same(given, &package.content_type) {
+        return Err(Refusal::UnsupportedType(package.id));
+    }
+    Ok(())
 }
 
 fn end(now: Timestamp, lifetime: Option<Seconds>) -> Timestamp {

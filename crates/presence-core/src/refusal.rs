@@ -1,5 +1,6 @@
 //! Refusals: expected outcomes that *are* the SIP reply. And faults: ours or the surroundings'.
 
+use crate::package::{Package, PackageId, name_of, type_of};
 use crate::time::Seconds;
 use core::ffi::CStr;
 
@@ -13,12 +14,18 @@ pub enum Refusal {
     BadRequest,
     /// An initial PUBLISH without a body (RFC 3903 6, step 5).
     InvalidRequest,
+    /// The watcher takes no document that this package has (RFC 3261 21.4.7); with `rfc_strict`.
+    NotAcceptable(PackageId),
     /// SIP-If-Match names no publication (RFC 3903 6, step 3).
     ConditionFailed,
+    /// The document is not of this package's type (RFC 3903 6, step 5); with `rfc_strict`.
+    UnsupportedType(PackageId),
     /// Expires is below the minimum (RFC 3261 21.4.17).
     IntervalTooBrief(Seconds),
     /// There is no such subscription (RFC 6665 4.2.1.2).
     NoSubscription,
+    /// A request of the dialog with this CSeq or a higher one was handled already (RFC 3261 12.2.2); with `rfc_strict`.
+    OutOfOrder,
     /// No package of that name (RFC 6665 4.2.1.1).
     BadEvent,
     /// The document is larger than the database can take (RFC 3261 21.4.11).
@@ -37,23 +44,31 @@ impl Refusal {
         match self {
             Self::BadRequest => (400, c"Bad request"),
             Self::InvalidRequest => (400, c"Invalid request"),
+            Self::NotAcceptable(_) => (406, c"Not Acceptable"),
             Self::ConditionFailed => (412, c"Conditional request failed"),
             Self::TooLarge => (413, c"Request Entity Too Large"),
+            Self::UnsupportedType(_) => (415, c"Unsupported Media Type"),
             Self::IntervalTooBrief(_) => (423, c"Interval Too Brief"),
             Self::NoSubscription => (481, c"Subscription does not exist"),
             Self::BadEvent => (489, c"Bad Event"),
+            Self::OutOfOrder => (500, c"Request Out Of Order"),
             Self::Unavailable(_) => (503, c"Service Unavailable"),
             Self::ServerError => (500, c"Server Internal Error"),
         }
     }
 
-    /// The header lines that belong to the reply, besides `Allow-Events`, which [`Self::BadEvent`] carries.
+    /// The header lines that belong to the reply.
     #[must_use]
-    pub fn headers(self, allow_events: &[u8]) -> Vec<u8> {
+    pub fn headers(self, packages: &[Package]) -> Vec<u8> {
         match self {
             Self::IntervalTooBrief(Seconds(min)) => format!("Min-Expires: {min}\r\n").into_bytes(),
             Self::Unavailable(Seconds(after)) => format!("Retry-After: {after}\r\n").into_bytes(),
-            Self::BadEvent => [b"Allow-Events: ", allow_events, b"\r\n"].concat(),
+            Self::BadEvent => [b"Allow-Events: ", &crate::server::allow_events(packages)[..], b"\r\n"].concat(),
+            Self::UnsupportedType(id) => [b"Accept: ", type_of(packages, id), b"\r\n"].concat(),
+            Self::NotAcceptable(id) => {
+                let (name, content) = (name_of(packages, id), type_of(packages, id));
+                [b"Warning: 399 presence \"NOTIFYs of ", name, b" carry ", content, b"\"\r\n"].concat()
+            }
             _ => Vec::new(),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::dialog::DialogId;
 use crate::host::{Host, Publications, Rejected, Renewal, Request, Resource, Subscriptions};
+use crate::media;
 use crate::package::{Family, Kind, Package};
 use crate::refusal::Refusal;
 use crate::render::{self, Transport};
@@ -25,6 +26,8 @@ pub struct Party<'a> {
 pub struct Subscribe<'a> {
     /// The Event header field.
     pub event: Option<&'a [u8]>,
+    /// The Accept header fields, joined by commas; none if there is none, or nobody looks at them (`rfc_strict`).
+    pub accept: Option<&'a [u8]>,
     /// The Expires header field.
     pub expires: Option<Seconds>,
     /// The Request-URI; none if it cannot be parsed.
@@ -93,6 +96,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
                 sip_uri(uri.user, uri.host)
             }
         };
+        self.check_accept(request, package)?;
         self.host.check_request(package.id, false)?;
         let texts = texts_of(request, params)?;
         let resource = Resource { uri: &presentity, package: package.id };
@@ -145,11 +149,14 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             // DIFFERS: the C module answers 500 to another package in a known dialog (RFC 6665 4.2.1.2 wants 481).
             return Err(Refusal::NoSubscription);
         }
+        let ends = expires == Seconds(0);
+        if !ends {
+            self.check_accept(request, package)?;
+        }
         self.host.check_request(package.id, false)?;
         let resource = Resource { uri: &known.presentity, package: package.id };
         let renewal =
             Renewal { remote_cseq: request.cseq, expires: self.host.now().unix + expires, contact: request.contact };
-        let ends = expires == Seconds(0);
         let token = match if ends {
             self.subscriptions.close(request.dialog, &renewal)
         } else {
@@ -157,6 +164,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         } {
             Ok(token) => token,
             Err(Rejected::Unknown) => return Err(Refusal::NoSubscription),
+            Err(Rejected::OldCseq) if self.host.config().strict => return Err(Refusal::OutOfOrder),
             Err(Rejected::OldCseq) => return Err(Refusal::BadRequest),
             Err(Rejected::Refused(refusal)) => return Err(refusal),
         };
@@ -169,6 +177,15 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             self.tell(token, resource);
         }
         Ok(Subscription { remote_cseq: request.cseq, local_cseq, version, ..now_known })
+    }
+
+    /// Whether the watcher takes the documents of a package (`rfc_strict`). Who leaves is let go.
+    fn check_accept(&self, request: &Subscribe<'_>, package: &Package) -> Result<(), Refusal> {
+        let accepts = |accept| media::accepts(accept, &package.content_type);
+        if !self.host.config().strict || request.accept.is_none_or(accepts) {
+            return Ok(());
+        }
+        Err(Refusal::NotAcceptable(package.id))
     }
 
     /// `send_fast_notify` 0 keeps back the NOTIFY after a SUBSCRIBE, but for packages with watcher information, which
@@ -197,14 +214,7 @@ fn own_params(package: &Package, params: &[crate::event::Param<'_>]) -> Vec<u8> 
             .any(|p| p.split(|&b| b == b'=').next().is_some_and(|n| n.eq_ignore_ascii_case(name)))
     };
     let mut text = Vec::new();
-    for param in params.iter().filter(|p| !of_package(p.name)) {
-        text.push(b';');
-        text.extend_from_slice(param.name);
-        if !param.value.is_empty() {
-            text.push(b'=');
-            text.extend_from_slice(param.value);
-        }
-    }
+    params.iter().filter(|p| !of_package(p.name)).for_each(|param| param.push(&mut text));
     text
 }
 

@@ -5,10 +5,12 @@ mod common;
 use common::{Notified, Phone, Wire, World, phone};
 use presence_core::config::{Config, PublMode, SubsMode};
 use presence_core::host::Sent;
+use presence_core::outcome::Answer;
 use presence_core::refusal::Refusal;
 use presence_core::status::Status;
 use presence_core::store::RowState;
 use presence_core::subscription::{Field, Subscription};
+use presence_core::time::Seconds;
 use std::collections::HashMap;
 
 /// Small numbers from a seed.
@@ -164,7 +166,8 @@ impl Model {
         let which = self.dice.roll(self.flying.len() as u64) as usize;
         let n = self.flying.swap_remove(which);
         let code = [200, 200, 200, 200, 200, 500, 481, 408][self.dice.roll(8) as usize];
-        self.world.answer(&n, code);
+        let retry_after = (code == 500 && self.dice.roll(2) == 0).then_some(Seconds(7));
+        self.world.answer_with(&n, Answer { code, retry_after });
     }
 
     /// Answers everything with 200 until nothing flies any more.
@@ -255,7 +258,12 @@ fn whatever_the_order_nothing_goes_back_and_the_last_state_arrives() {
     let mut steps = 0;
     for seed in 0..200 {
         let mode = MODES[seed as usize % MODES.len()];
-        let mut model = Model::new(seed, config(mode));
+        let config = Config {
+            notify_interval: [0, 0, 1500][seed as usize % 3],
+            fail_max: [0, 0, 0, 0, 3][seed as usize % 5],
+            ..config(mode)
+        };
+        let mut model = Model::new(seed, config);
         for step in 0..300 {
             model.step();
             steps += 1;

@@ -18,7 +18,7 @@ use crate::package::{Package, PackageId};
 use crate::refusal::{Exhausted, Fault, Refusal};
 use crate::status::Status;
 use crate::subscription::{Field, Subscription};
-use crate::time::{Now, Timestamp};
+use crate::time::{Now, Tick, Timestamp};
 use crate::winfo::Watcher;
 use allocator_api2::alloc::Allocator;
 use lock_api::RawMutex;
@@ -195,7 +195,14 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
                 }
             }
             let own = self.slots.enter(subscription, Stage::Guest)?;
-            let reserved = version.and_then(|version| self.reserve(own, version));
+            let reserved = version.and_then(|version| {
+                // Not whatever the version: because of this one.
+                self.slots.with_live(own, |shard, index| {
+                    let slot = shard.slots.at_mut(index);
+                    (slot.owed, slot.seen) = (false, version.0);
+                });
+                self.reserve(own, version)
+            });
             let index = |dialogs: &mut super::dialogs::Dialogs<A>, table| dialogs.insert_once(hash, own.place(), table);
             match self.slots.index_with(hash, index) {
                 Ok(None) => return Ok((own, reserved)),
@@ -212,23 +219,24 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
 
     /// A NOTIFY is owed to a guest; none if it is gone. With a version it is reserved, if none is held or under way.
     fn owe(&self, handle: Handle, version: Option<Version>) -> Option<Option<Handle>> {
-        let now = self.slots.now.steady.0;
+        let now = self.slots.now;
         let idle = self.slots.with_live(handle, |shard, index| {
             let slot = shard.slots.at_mut(index);
             if slot.stage != Stage::Guest {
                 return None;
             }
             let idle = slot.flight == Flight::None;
-            if let Some(version) = version {
-                slot.seen = slot.seen.max(version.0);
-            } else {
-                slot.owed = true;
-            }
             if idle {
                 slot.flight = Flight::Held;
-                slot.since = now;
+                slot.since = now.steady.tick();
             }
-            shard.enqueue(index);
+            match version {
+                Some(version) => {
+                    slot.seen = slot.seen.max(version.0);
+                    shard.enqueue(index);
+                }
+                None => shard.owe(index, now),
+            }
             Some(idle)
         })??;
         Some(version.filter(|_| idle).and_then(|version| self.reserve(handle, version)))
@@ -238,15 +246,16 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
     /// nothing is owed, or the watcher was told something newer than this version. CSeqs are taken from the row only
     /// while the dialog is reserved: so they leave in their order.
     fn reserve(&self, handle: Handle, version: Version) -> Option<Handle> {
-        let now = self.slots.now.steady.0;
+        let now = self.slots.now.steady;
         self.slots.with_live(handle, |shard, index| {
+            let may_leave = shard.may_leave(index);
             let slot = shard.slots.at_mut(index);
             let due = slot.told <= version.0 && (slot.owed || slot.told < slot.seen);
-            let free = slot.stage == Stage::Guest && slot.flight != Flight::Up && due;
+            let free = slot.stage == Stage::Guest && may_leave && due;
             free.then(|| {
                 slot.flight = Flight::Up;
                 slot.flight_number = slot.flight_number.wrapping_add(1);
-                slot.since = now;
+                slot.since = now.tick();
                 Handle::of_slot(handle.shard, index, slot)
             })
         })?
@@ -310,7 +319,7 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
                 slot.expires = 0;
                 slot.stage = Stage::Last(with_state);
                 let hash = slot.dialog;
-                shard.owe(index);
+                shard.owe(index, self.slots.now);
                 Some(hash)
             });
             drop(block);
@@ -376,11 +385,12 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
 impl<A: Allocator + Clone, R: RawMutex, L> TableBook<'_, A, R, L> {
     /// Gives the right back: the NOTIFY stays owed, and the timer sees to it at its next tick.
     fn release(&self, handle: Handle) {
+        let long_ago = Tick::long_before(self.slots.now.steady);
         self.slots.with_live(handle, |shard, index| {
             let slot = shard.slots.at_mut(index);
             if slot.flight_number == handle.flight {
                 slot.flight = Flight::Held;
-                slot.since = 0;
+                slot.since = long_ago;
                 shard.enqueue(index);
             }
         });
@@ -590,6 +600,10 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
 
     fn landed(&mut self, token: Token, landing: Landing) -> Result<bool, Fault> {
         self.slots.landed(token, landing)
+    }
+
+    fn failed(&mut self, token: Token) -> u8 {
+        self.slots.failed(token)
     }
 
     fn of_token(&mut self, token: Token) -> Option<Subscription> {

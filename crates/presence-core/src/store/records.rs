@@ -5,6 +5,7 @@ use super::slab::{NIL, Record};
 use super::wheel::Timed;
 use crate::package::PackageId;
 use crate::status::Status;
+use crate::time::Tick;
 use allocator_api2::{alloc::Allocator, boxed::Box};
 
 /// A block of bytes of its own.
@@ -34,6 +35,8 @@ pub enum Flight {
     Held,
     /// One was handed to the host.
     Up,
+    /// None, and none goes before the time in `since`: unless somebody asks for it, or it is the last one.
+    Paused,
 }
 
 /// What the table of subscriptions in the database lacks.
@@ -52,8 +55,10 @@ pub enum Stored {
 pub struct Slot<A: Allocator> {
     pub text: Block<A>,
     pub dialog: u64,
-    /// When the last NOTIFY left, or since when one is held: milliseconds of the steady clock.
-    pub since: u64,
+    /// When the last NOTIFY left, or since when one is held, or until when there is a pause.
+    pub since: Tick,
+    /// When the last NOTIFY about a change left.
+    pub told_at: Tick,
     pub generation: u32,
     pub resource: u32,
     pub watch: Links,
@@ -91,6 +96,8 @@ pub struct Slot<A: Allocator> {
     pub has_row: bool,
     /// How often a NOTIFY was followed by another one without an answer.
     pub overtaken: u8,
+    /// How many NOTIFYs in a row failed; counted only with `notify_fail_max`.
+    pub failures: u8,
 }
 
 impl<A: Allocator> Record for Slot<A> {
@@ -98,7 +105,8 @@ impl<A: Allocator> Record for Slot<A> {
         Self {
             text: None,
             dialog: 0,
-            since: 0,
+            since: Tick::default(),
+            told_at: Tick::default(),
             generation: 0,
             resource: NIL,
             watch: Links::NONE,
@@ -127,6 +135,7 @@ impl<A: Allocator> Record for Slot<A> {
             in_dirty: false,
             has_row: false,
             overtaken: 0,
+            failures: 0,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::package::PackageId;
 use crate::refusal::Exhausted;
 use crate::status::Status;
 use crate::subscription::{Field, Subscription, Texts};
-use crate::time::{Now, Timestamp};
+use crate::time::{Now, Tick, Timestamp};
 use crate::uri::UriMatch;
 use crate::winfo::Extent;
 use allocator_api2::alloc::Allocator;
@@ -199,7 +199,8 @@ impl<A: Allocator + Clone> Shard<A> {
         *slot = Slot {
             text: text.take(),
             dialog,
-            since: now.steady.0,
+            since: now.steady.tick(),
+            told_at: Tick::long_before(now.steady),
             generation,
             flight_number,
             resource,
@@ -289,15 +290,16 @@ impl<A: Allocator + Clone> Shard<A> {
         }
     }
 
-    /// Takes subscriptions that ran out before `now` out of the wheel and ends them. True if there may be more.
-    pub fn pop_expired(&mut self, now: u32, budget: usize, out: &mut std::vec::Vec<u32>) -> bool {
+    /// Takes subscriptions that ran out before `now` out of the wheel and ends them; `at` is when. True if there may be
+    /// more.
+    pub fn pop_expired(&mut self, now: u32, at: Now, budget: usize, out: &mut std::vec::Vec<u32>) -> bool {
         let start = out.len();
         let more = self.timers.turn(&mut self.slots, now, budget, remember, out);
         for &index in &out[start..] {
             // Rows that have expired are deleted all together.
             self.slots.at_mut(index).has_row = false;
             self.end(index, Stage::Last(false), false);
-            self.owe(index);
+            self.owe(index, at);
         }
         more
     }
@@ -335,13 +337,37 @@ impl<A: Allocator + Clone> Shard<A> {
     // --- NOTIFYs
 
     /// A NOTIFY is owed to a subscription whatever the version; who asked for it will send it, unless one is under way.
-    pub fn owe(&mut self, index: u32) {
+    pub fn owe(&mut self, index: u32, now: Now) {
         let slot = self.slots.at_mut(index);
         slot.owed = true;
-        if slot.flight == Flight::None {
+        if slot.flight == Flight::Paused {
+            slot.since = now.steady.tick();
+        }
+        if slot.flight != Flight::Up {
             slot.flight = Flight::Held;
         }
         self.enqueue(index);
+    }
+
+    /// No NOTIFY before that time, unless [`Self::owe`] says otherwise.
+    pub fn pause(&mut self, index: u32, until: Tick) {
+        let slot = self.slots.at_mut(index);
+        slot.flight = Flight::Paused;
+        slot.since = until;
+        self.enqueue(index);
+    }
+
+    /// Until when a watcher is told of no further change (`notify_interval`); none if it may be told now. What is owed to
+    /// it whatever the version goes at once.
+    pub fn rests_until(&self, index: u32, interval: u32, now: Now) -> Option<Tick> {
+        let slot = self.slots.at(index);
+        let rests = !slot.owed && !matches!(slot.stage, Stage::Last(_));
+        (rests && slot.told_at.elapsed(now.steady) < u64::from(interval)).then(|| slot.told_at.after(interval))
+    }
+
+    /// Whether somebody may send the NOTIFY that is due: none is under way, and there is no pause.
+    pub fn may_leave(&self, index: u32) -> bool {
+        matches!(self.slots.at(index).flight, Flight::None | Flight::Held)
     }
 
     /// Whether another NOTIFY is due when nothing is under way. One that has run out only waits for its last.
@@ -380,10 +406,12 @@ impl<A: Allocator + Clone> Shard<A> {
             (true, true) => Content::Watchers(Extent::Full),
         };
         slot.told = slot.told.max(version.0);
-        slot.owed = false;
         slot.flight = Flight::Up;
         slot.flight_number = slot.flight_number.wrapping_add(1);
-        slot.since = now.steady.0;
+        slot.since = now.steady.tick();
+        if !core::mem::take(&mut slot.owed) {
+            slot.told_at = slot.since;
+        }
         slot.local_cseq = slot.local_cseq.wrapping_add(1);
         slot.version = slot.version.wrapping_add(1);
         let token = token(slot);
@@ -407,6 +435,7 @@ impl<A: Allocator + Clone> Shard<A> {
         winfo: bool,
         except: &[u8],
         budget: usize,
+        interval: u32,
         now: Now,
         token: impl Fn(u32, &Slot<A>) -> Token + Copy,
         out: &mut std::vec::Vec<Notice>,
@@ -432,10 +461,12 @@ impl<A: Allocator + Clone> Shard<A> {
                 slot.told = version.0;
                 continue;
             }
-            if self.slots.at(index).flight == Flight::None {
-                out.push(self.take_off(index, version, winfo, now, |slot| token(index, slot)));
-            } else {
+            if self.slots.at(index).flight != Flight::None {
                 self.enqueue(index);
+            } else if let Some(until) = self.rests_until(index, interval, now) {
+                self.pause(index, until);
+            } else {
+                out.push(self.take_off(index, version, winfo, now, |slot| token(index, slot)));
             }
         }
         true
@@ -452,7 +483,7 @@ impl<A: Allocator + Clone> Shard<A> {
     pub fn overtake(&mut self, index: u32, config: &Config, now: Now) -> Fate {
         self.dequeue(index);
         let slot = self.slots.at_mut(index);
-        let waited = now.steady.0.saturating_sub(slot.since);
+        let waited = slot.since.elapsed(now.steady);
         let due = match slot.stage {
             Stage::Guest => slot.owed || slot.told < slot.seen,
             Stage::Last(_) => slot.owed,
@@ -461,14 +492,22 @@ impl<A: Allocator + Clone> Shard<A> {
         let base =
             if slot.flight == Flight::Up { config.notify_hold } else { config.notify_hold.min(config.keep_back) };
         let patience = if due { hold(base, slot.overtaken) } else { LOST };
-        if waited < patience {
+        let paused = slot.flight == Flight::Paused;
+        let waits = if paused { slot.since.left(now.steady) > 0 } else { waited < patience };
+        if waits {
             self.enqueue(index);
             return Fate::Waits;
         }
         slot.flight = Flight::None;
-        slot.overtaken = slot.overtaken.saturating_add(1);
-        slot.since = now.steady.0;
+        if !paused {
+            slot.overtaken = slot.overtaken.saturating_add(1);
+        }
+        slot.since = now.steady.tick();
         if self.is_due(index, now) {
+            if let Some(until) = self.rests_until(index, config.notify_interval, now) {
+                self.pause(index, until);
+                return Fate::Waits;
+            }
             self.enqueue(index);
             return Fate::Due;
         }

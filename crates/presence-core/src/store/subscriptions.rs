@@ -226,7 +226,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
             if let Some(status) = status {
                 shard.slots.at_mut(index).status = status;
             }
-            shard.owe(index);
+            shard.owe(index, self.now);
             Handle::of_slot(handle.shard, index, shard.slots.at(index)).token()
         })
     }
@@ -331,11 +331,11 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
         Ok(done.is_some())
     }
 
-    fn renewed(shard: &mut Shard<A>, index: u32, renewal: &Renewal<'_>, writes_back: bool) {
+    fn renewed(shard: &mut Shard<A>, index: u32, renewal: &Renewal<'_>, writes_back: bool, now: Now) {
         let slot = shard.slots.at_mut(index);
         slot.remote_cseq = renewal.remote_cseq;
         shard.move_end(index, renewal.expires.0);
-        shard.owe(index);
+        shard.owe(index, now);
         if writes_back {
             shard.soil(index);
         }
@@ -378,7 +378,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
 
     fn renew(&mut self, dialog: DialogId<'_>, renewal: &Renewal<'_>) -> Result<Token, Rejected> {
         let handle = self.handle_of(dialog, Stage::Open).ok_or(Rejected::Unknown)?;
-        let (offset, writes_back) = (self.config.cseq_offset, self.writes_back());
+        let (offset, writes_back, now) = (self.config.cseq_offset, self.writes_back(), self.now);
         let is_new = |last: u32| renewal.remote_cseq.saturating_add(offset) > last;
         let look = self
             .with_open(handle, |shard, index| {
@@ -388,7 +388,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
                 if shard.texts(index).get(Field::Contact) != renewal.contact {
                     return Ok(Look::OtherContact);
                 }
-                Self::renewed(shard, index, renewal, writes_back);
+                Self::renewed(shard, index, renewal, writes_back, now);
                 Ok(Look::SameContact)
             })
             .ok_or(Rejected::Unknown)??;
@@ -396,7 +396,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
             let mut outcome = Ok(());
             let done = self.change_texts(handle, &[(Field::Contact, renewal.contact)], |shard, index| {
                 if is_new(shard.slots.at(index).remote_cseq) {
-                    Self::renewed(shard, index, renewal, writes_back);
+                    Self::renewed(shard, index, renewal, writes_back, now);
                 } else {
                     outcome = Err(Rejected::OldCseq);
                 }
@@ -514,7 +514,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
         except: &[u8],
         out: &mut Vec<Notice>,
     ) -> Result<(), Fault> {
-        let (winfo, now) = (self.is_winfo(resource), self.now);
+        let (winfo, now, interval) = (self.is_winfo(resource), self.now, self.config.notify_interval);
         let key = self.store.key(resource);
         let number = self.store.shard_of(key.hash);
         let part = self.store.shard(number).map_err(|_| Fault::Storage)?;
@@ -524,7 +524,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
             let more = part
                 .with(|shard| {
                     let found = shard.find(key)?;
-                    Some(shard.visit(found, version, winfo, except, BUDGET, now, token_of(number), out))
+                    Some(shard.visit(found, version, winfo, except, BUDGET, interval, now, token_of(number), out))
                 })
                 .map_err(|_| Fault::Storage)?;
             if more != Some(true) || out.len() > start {
@@ -541,7 +541,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
         let (handle, now) = (Handle::of(token), self.now);
         self.with_live(handle, |shard, index| {
             let slot = shard.slots.at(index);
-            (slot.flight != Flight::Up && shard.is_due(index, now)).then(|| Due {
+            (shard.may_leave(index) && shard.is_due(index, now)).then(|| Due {
                 contact: shard.texts(index).get(Field::Contact).to_vec(),
                 sees_state: shard.sees_state(index),
                 saw_before: slot.told > 0 && slot.told < shard.resources.at(slot.resource).version,
@@ -560,7 +560,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
             // The state has changed since it was read, or the document is about an earlier resource of this name, which
             // was let go; or somebody else has told this watcher a state that was read later: it takes another document.
             let fits = version.0 == resource.version && last_cseq == slot.local_cseq;
-            if slot.flight == Flight::Up || !fits || !shard.is_due(index, now) {
+            if !shard.may_leave(index) || !fits || !shard.is_due(index, now) {
                 return None;
             }
             let package = resource.package;
@@ -575,10 +575,13 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
     }
 
     fn landed(&mut self, token: Token, landing: Landing) -> Result<bool, Fault> {
-        let (handle, now) = (Handle::of(token), self.now);
+        let (handle, now, interval) = (Handle::of(token), self.now, self.config.notify_interval);
         let mut over = false;
         let due = self.with_live(handle, |shard, index| {
             let slot = shard.slots.at_mut(index);
+            if matches!(landing, Landing::Answered(200..300)) {
+                slot.failures = 0;
+            }
             if slot.flight != Flight::Up || slot.flight_number != handle.flight {
                 // A later one has taken off since: what became of this one does not matter any more.
                 return false;
@@ -589,19 +592,38 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
                     slot.overtaken = 0;
                     (slot.answer, slot.answered_at) = (code, now.unix.0);
                 }
+                Landing::Again(code, after) => {
+                    slot.overtaken = 0;
+                    if let Some(code) = code {
+                        (slot.answer, slot.answered_at) = (code, now.unix.0);
+                    }
+                    if !matches!(slot.stage, Stage::Last(_)) {
+                        slot.owed = true;
+                        shard.pause(index, now.steady.tick().after(after));
+                        return false;
+                    }
+                }
                 Landing::Failed if slot.overtaken < ATTEMPTS => {
                     slot.overtaken += 1;
-                    slot.since = now.steady.0;
-                    shard.owe(index);
+                    slot.since = now.steady.tick();
+                    shard.owe(index, now);
                     return false;
                 }
                 Landing::Failed | Landing::Dropped => {}
             }
-            if shard.is_due(index, now) {
+            let is_due = shard.is_due(index, now);
+            // A guest stays until the watcher may be told of the next change: nobody else knows when that is.
+            if is_due || shard.slots.at(index).stage == Stage::Guest {
+                if let Some(until) = shard.rests_until(index, interval, now) {
+                    shard.pause(index, until);
+                    return false;
+                }
+            }
+            if is_due {
                 // The caller sends it; should that fail, the timer does.
                 let slot = shard.slots.at_mut(index);
                 slot.flight = Flight::Held;
-                slot.since = now.steady.0;
+                slot.since = now.steady.tick();
                 shard.enqueue(index);
                 return true;
             }
@@ -613,6 +635,15 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
             self.dismiss(handle);
         }
         Ok(due.unwrap_or(false))
+    }
+
+    fn failed(&mut self, token: Token) -> u8 {
+        let failures = self.with_live(Handle::of(token), |shard, index| {
+            let slot = shard.slots.at_mut(index);
+            slot.failures = slot.failures.saturating_add(1);
+            slot.failures
+        });
+        failures.unwrap_or(0)
     }
 
     fn of_token(&mut self, token: Token) -> Option<Subscription> {
@@ -637,7 +668,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
     }
 
     fn expire(&mut self, budget: usize) -> Result<Vec<(Token, Subscription)>, Fault> {
-        let now = self.now.unix - self.config.expires_offset;
+        let (now, at) = (self.now.unix - self.config.expires_offset, self.now);
         let mut over = Vec::new();
         for number in 0..self.store.shard_count() {
             let part = self.store.shard(number).map_err(|_| Fault::Storage)?;
@@ -649,7 +680,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
                 let (mut slots, mut ended) = (Vec::with_capacity(BUDGET), Vec::with_capacity(BUDGET));
                 // Copied under the same lock: once it is released, an answer to a NOTIFY may free the slot.
                 let more = part.with(|shard| {
-                    let more = shard.pop_expired(now.0, left.min(BUDGET), &mut slots);
+                    let more = shard.pop_expired(now.0, at, left.min(BUDGET), &mut slots);
                     for &index in &slots {
                         shard.clean(index);
                         let slot = shard.slots.at(index);
@@ -717,13 +748,13 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
             }
         });
         let ends = status.status == Status::Terminated;
-        let writes_back = self.writes_back();
+        let (writes_back, now) = (self.writes_back(), self.now);
         let mut tokens = Vec::new();
         for handle in meant {
             let changed = self.change_texts(handle, &[(Field::Reason, &status.reason)], |shard, index| {
                 if !ends {
                     shard.slots.at_mut(index).status = status.status;
-                    shard.owe(index);
+                    shard.owe(index, now);
                     if writes_back {
                         shard.soil(index);
                     }

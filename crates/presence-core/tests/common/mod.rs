@@ -9,6 +9,7 @@ use presence_core::dialog::DialogId;
 use presence_core::host::{
     Authorisation, Decision, Host, Notice, Publications, Request, Resource, Sent, Subscriptions, Token,
 };
+use presence_core::outcome::Answer;
 use presence_core::package::{Family, Kind, Package, PackageId};
 use presence_core::publish::Publish;
 use presence_core::refusal::{Fault, Refusal};
@@ -429,6 +430,7 @@ impl World {
         let (call_id, tag) = (phone.call_id.clone(), format!("t-{}", phone.call_id));
         let request = Subscribe {
             event: Some(phone.event.as_bytes()),
+            accept: phone.accept.as_deref().map(str::as_bytes),
             expires: expires.map(Seconds),
             request_uri: (!phone.in_dialog).then_some(Party { user: phone.presentity.as_bytes(), host: b"h" }),
             to: Party { user: phone.presentity.as_bytes(), host: b"h" },
@@ -480,6 +482,8 @@ impl World {
                 expires: expires.map(Seconds),
                 request_uri: Some(Party { user: user.as_bytes(), host: b"h" }),
                 if_match: etag.map(str::as_bytes),
+                conditions: usize::from(etag.is_some()),
+                content_type: Some(b"text/plain"),
                 body: body.as_bytes(),
                 sender: sender.map(str::as_bytes),
             })
@@ -505,8 +509,12 @@ impl World {
     }
 
     pub fn answer(&mut self, notify: &Notified, code: u16) {
+        self.answer_with(notify, Answer::of(code));
+    }
+
+    pub fn answer_with(&mut self, notify: &Notified, answer: Answer) {
         let token = notify.token;
-        self.run(|server| server.completed(token, code, false));
+        self.run(|server| server.completed(token, answer, false));
     }
 
     /// Answers everything with 200 until nothing comes any more. What came, in order.
@@ -535,6 +543,7 @@ pub struct Phone {
     pub contact: String,
     pub cseq: u32,
     pub in_dialog: bool,
+    pub accept: Option<String>,
 }
 
 pub fn phone(user: &str, presentity: &str, event: &str) -> Phone {
@@ -546,5 +555,6 @@ pub fn phone(user: &str, presentity: &str, event: &str) -> Phone {
         contact: format!("sip:{user}@1.2.3.4"),
         cseq: 0,
         in_dialog: false,
+        accept: None,
     }
 }

@@ -7,6 +7,7 @@ use core::sync::atomic::Ordering::SeqCst;
 use presence_core::config::Config;
 use presence_core::dialog::DialogId;
 use presence_core::host::{Authorisation, Content, Decision, Host, Notice, Request, Resource, Sent, Subscriptions};
+use presence_core::outcome::Answer;
 use presence_core::package::{Package, PackageId};
 use presence_core::publish::Publish;
 use presence_core::refusal::{self, Fault, Refusal};
@@ -246,6 +247,7 @@ impl Process {
         self.run(|server| {
             server.subscribe(&Subscribe {
                 event: Some(event.as_bytes()),
+                accept: None,
                 expires: Some(Seconds(expires)),
                 request_uri: (cseq == 1).then_some(watched),
                 to: watched,
@@ -335,6 +337,8 @@ impl Process {
                 expires: Some(Seconds(expires)),
                 request_uri: Some(Party { user: user.as_bytes(), host: b"h" }),
                 if_match: tag.as_deref().map(str::as_bytes),
+                conditions: 1,
+                content_type: None,
                 body: body.as_bytes(),
                 sender: None,
             })
@@ -368,7 +372,7 @@ impl Process {
             let dice = self.dice.roll(400) as usize;
             let code = codes.get(dice).copied().filter(|_| badly).unwrap_or(200);
             self.board.count(Count::Answered);
-            self.run(|server| server.completed(token, code, false));
+            self.run(|server| server.completed(token, Answer::of(code), false));
         }
         most
     }

@@ -277,7 +277,7 @@ fn a_notify_that_cannot_be_sent_is_tried_again_a_few_times() {
 
 #[test]
 fn answers_that_end_a_subscription_end_it() {
-    for (code, gone) in [(481, true), (404, true), (408, true), (500, false), (200, false), (603, false)] {
+    for (code, gone) in [(481, true), (404, true), (408, true), (489, true), (603, true), (500, false), (486, false)] {
         let mut world = World::with(config());
         watching(&mut world, "w", "a", "presence");
         world.publish("a", "presence", None, Some(60), "1").expect("accepted");

@@ -3,10 +3,12 @@
 // One file, once for each mode: the journeys are the same wherever subscriptions are kept.
 #![allow(clippy::duplicate_mod)]
 
+mod answers;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "journeys.rs"]
 mod database;
+mod intervals;
 mod lists;
 #[path = "journeys.rs"]
 mod memory;
