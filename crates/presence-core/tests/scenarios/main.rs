@@ -7,6 +7,7 @@
 mod common;
 #[path = "journeys.rs"]
 mod database;
+mod ghosts;
 mod lists;
 #[path = "journeys.rs"]
 mod memory;
