@@ -4,7 +4,7 @@ LIBDIR := $(or $(KAMAILIO_LIBDIR),/usr/lib/x86_64-linux-gnu/kamailio)
 MODULES := $(or $(KAMAILIO_MODULES),$(LIBDIR)/modules)
 CARGO := cargo
 # Test binaries that run a real Kamailio with either module.
-HOST_TESTS := host params answers abi rls rpc modules transports scripting storage golden hostile order kill faults
+HOST_TESTS := host params answers abi rls rpc modules transports scripting storage golden hostile ghosts order kill faults
 # Those that run on another Kamailio; the second row takes longer than the first.
 MATRIX_TESTS := host params abi rls rpc scripting modules transports examples
 MATRIX_LONG := storage golden hostile

@@ -11,8 +11,9 @@ use kamailio::str::{show, show_start};
 use kamailio::uri::UserHost;
 use presence_core::host::{Publications, Resource, Subscriptions};
 use presence_core::publish::Incoming;
-use presence_core::refusal::Refusal;
+use presence_core::refusal::{Cap, Refusal};
 use presence_core::server::Server;
+use presence_core::subscribe::Subscribe;
 use presence_core::uri::sip_uri;
 
 /// Runs one journey of the core, for a request or for nobody. Gives its result (none without a store), and whether a
@@ -72,8 +73,29 @@ pub fn handle_subscribe(msg: &mut Message<'_>, watcher: Option<UserHost<'_>>) ->
     }
     let (outcome, replied) = with_server(Some(msg), |server| server.subscribe(&request));
     let outcome = outcome.unwrap_or(Err(Refusal::ServerError));
+    if let Err(Refusal::TooMany(cap)) = outcome {
+        tell_of_cap(cap, &request);
+    }
     let outcome = outcome.map(|subscription| pv::remember(msg, Some(subscription)));
     answer(outcome, msg, replied)
+}
+
+/// Says in the log that a watcher, or a presentity, has as many subscriptions as it may have.
+fn tell_of_cap(cap: Cap, request: &Subscribe<'_>) {
+    static LINES: [log::Seldom; 2] = [const { log::Seldom::new() }; 2];
+    let asked = request.request_uri.unwrap_or(request.to);
+    let (line, name, most, who) = match cap {
+        Cap::Watcher => (&LINES[0], "max_subs_per_watcher", settings().core.most_per_watcher, request.watcher),
+        Cap::Presentity => (&LINES[1], "max_subs_per_presentity", settings().core.most_per_presentity, asked),
+    };
+    if let Some(skipped) = line.due() {
+        let who = sip_uri(who.user, who.host);
+        log!(
+            Warning,
+            "a SUBSCRIBE is refused: {} has the {most} subscriptions that {name} allows ({skipped} more since the last line)",
+            show_start(&who)
+        );
+    }
 }
 
 /// `handle_subscribe(watcher_uri)`.

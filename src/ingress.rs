@@ -13,6 +13,9 @@ use presence_core::time::Seconds;
 /// The longest User-Agent that is remembered.
 const MAX_USER_AGENT: usize = 255;
 
+/// The longest `+sip.instance` that is remembered: a URN in angle brackets.
+const MAX_INSTANCE: usize = 128;
+
 fn party(uri: UserHost<'_>) -> Party<'_> {
     Party { user: uri.user, host: uri.host }
 }
@@ -73,9 +76,9 @@ pub fn subscribe<'a, 'm: 'a>(
     let to = msg.to().ok_or(Refusal::BadRequest)?;
     let to_uri = uri::parse(to.uri).ok_or(Refusal::BadRequest)?;
     // DIFFERS: what is missing in the request is a 400, not a 500 of the server (RFC 3261 21.4.1).
-    let contact = msg.contact_uri().ok_or(Refusal::BadRequest)?;
+    let contact = msg.contact().ok_or(Refusal::BadRequest)?;
     // DIFFERS: a watcher whom no NOTIFY can ever reach is refused; the C module takes it, and fails to send each one.
-    let contact_uri = uri::parse(contact).ok_or(Refusal::BadRequest)?;
+    let contact_uri = uri::parse(contact.uri).ok_or(Refusal::BadRequest)?;
     if from.tag.is_empty() {
         return Err(Refusal::BadRequest);
     }
@@ -106,8 +109,10 @@ pub fn subscribe<'a, 'm: 'a>(
         },
         in_dialog,
         cseq: msg.cseq_number().and_then(number).ok_or(Refusal::BadRequest)?,
-        contact,
+        contact: contact.uri,
         contact_user: contact_uri.user,
+        // One that is too long to be one is none: the Contact counts.
+        instance: Some(contact.instance).filter(|text| text.len() <= MAX_INSTANCE).unwrap_or_default(),
         record_route: &texts.record_route,
         user_agent: msg.user_agent().filter(|ua| ua.len() < MAX_USER_AGENT).unwrap_or_default(),
         socket: socket.name,

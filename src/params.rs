@@ -112,6 +112,11 @@ params! {
         notify_interval = 0, "milliseconds between two NOTIFYs about changes to one watcher, at least; 0: any";
         notify_fail_max = 0, "so many NOTIFYs that fail in a row end a subscription; 0: none do";
         rfc_strict = 0, "1: refuse what the RFCs refuse and the C module accepts";
+        replace_subs = 0, "1: a new subscription replaces an older one of the same phone";
+        max_subs_per_watcher = 0, "the most subscriptions of one watcher; 0: any number";
+        max_subs_per_presentity = 0, "the most subscriptions to one presentity and package; 0: any number";
+        expires_spread = 0, "percent by which the Expires of a subscription is shortened at most, at random";
+        dialog_max_age = 0, "seconds that a confirmed dialog is shown which nobody refreshes; 0: as long as its Expires says";
     }
     texts {
         db_url = None, "the database; not set: no database (needs publ_cache 2 and subs_db_mode 0), or else a library for other modules";
@@ -421,6 +426,11 @@ fn read_core(p: &Params) -> Result<Config, Sentence> {
             RetrieveOrder::ReceivedTime
         },
         replace_same_call: switch("delete_same_subs", &p.delete_same_subs),
+        replace_same_phone: within("replace_subs", p.replace_subs.get(), 0, 1)? == 1,
+        expires_spread: within("expires_spread", p.expires_spread.get(), 0, 50)?,
+        dialog_max_age: Seconds(within("dialog_max_age", p.dialog_max_age.get(), 0, i32::MAX)?),
+        most_per_watcher: within("max_subs_per_watcher", p.max_subs_per_watcher.get(), 0, i32::MAX)?,
+        most_per_presentity: within("max_subs_per_presentity", p.max_subs_per_presentity.get(), 0, i32::MAX)?,
         accepted_code: if switch("subs_respond_200", &p.subs_respond_200) { 200 } else { 202 },
         keep_back: {
             let n = p.waitn_time.get();

@@ -58,11 +58,24 @@ const TEXTS: [&str; 10] = [
 ];
 
 /// Parameters that only this module has: numbers, texts.
-const OWN: ([&str; 5], [&str; 1]) =
-    (["notify_hold_time", "db_wait_time", "notify_interval", "notify_fail_max", "rfc_strict"], ["event_callback"]);
+const OWN: ([&str; 10], [&str; 1]) = (
+    [
+        "notify_hold_time",
+        "db_wait_time",
+        "replace_subs",
+        "max_subs_per_watcher",
+        "max_subs_per_presentity",
+        "expires_spread",
+        "dialog_max_age",
+        "notify_interval",
+        "notify_fail_max",
+        "rfc_strict",
+    ],
+    ["event_callback"],
+);
 
 /// What a value that cannot be meant leads to: the sentence's parts.
-const REFUSED: [(&str, &str, &[&str]); 18] = [
+const REFUSED: [(&str, &str, &[&str]); 25] = [
     ("subs_db_mode", "4", &["subs_db_mode is 4", "0 to 3"]),
     ("subs_db_mode", "-1", &["subs_db_mode is -1", "0 to 3"]),
     ("publ_cache", "3", &["publ_cache is 3", "0 to 2"]),
@@ -81,6 +94,13 @@ const REFUSED: [(&str, &str, &[&str]); 18] = [
     ("notify_fail_max", "-1", &["notify_fail_max is -1", "0 to 100"]),
     ("notify_fail_max", "101", &["notify_fail_max is 101", "0 to 100"]),
     ("rfc_strict", "2", &["rfc_strict is 2", "0 to 1"]),
+    ("replace_subs", "2", &["replace_subs is 2", "0 to 1"]),
+    ("replace_subs", "-1", &["replace_subs is -1", "0 to 1"]),
+    ("max_subs_per_watcher", "-1", &["max_subs_per_watcher is -1", "0 or more"]),
+    ("max_subs_per_presentity", "-7", &["max_subs_per_presentity is -7", "0 or more"]),
+    ("expires_spread", "51", &["expires_spread is 51", "0 to 50"]),
+    ("expires_spread", "-1", &["expires_spread is -1", "0 to 50"]),
+    ("dialog_max_age", "-1", &["dialog_max_age is -1", "0 or more"]),
 ];
 
 /// What the C module corrects: the parts of the warning.
@@ -119,7 +139,7 @@ fn a_value_of_the_wrong_type_stops_the_start_with_a_sentence() {
         assert!(sentence(&log, &[&format!("{name} is {shown}"), allowed]), "{name} {value}\n{log}");
         tried += 1;
     }
-    assert_eq!(tried, 45 + 6, "every parameter of the C module, and our own");
+    assert_eq!(tried, 45 + 11, "every parameter of the C module, and our own");
 }
 
 /// What only matters with DMQ, which is not there yet: a value of its type other than the default, and a wrong one.

@@ -6,6 +6,8 @@ use crate::abi::packages;
 use crate::params::settings;
 use kamailio::db::{Condition, Connection, Failed, Op, Part, Row, Value};
 use presence_core::dialog::DialogId;
+use presence_core::host::{Counted, Resource};
+use presence_core::package::Package;
 use presence_core::refusal::Fault;
 use presence_core::store::{Ledger, Rows, Swap};
 use presence_core::subscription::Subscription;
@@ -24,6 +26,20 @@ fn table() -> &'static [u8] {
 
 fn number(column: kamailio::db::Column, value: u32) -> Condition<'static> {
     Condition(column, Op::Eq, Value::Int(value as i32))
+}
+
+fn of_resource<'a>(package: &'a Package, resource: Resource<'a>) -> [Condition<'a>; 2] {
+    [
+        Condition(col::PRESENTITY_URI, super::uri_op(), Value::Text(resource.uri)),
+        Condition(col::EVENT, Op::Eq, Value::Text(&package.name)),
+    ]
+}
+
+fn of_watcher<'a>(user: &'a [u8], domain: &'a [u8]) -> [Condition<'a>; 2] {
+    [
+        Condition(col::WATCHER_USERNAME, Op::Eq, Value::Text(user)),
+        Condition(col::WATCHER_DOMAIN, Op::Eq, Value::Text(domain)),
+    ]
 }
 
 fn swap(db: &mut Connection, change: &Swap) -> Result<bool, Failed> {
@@ -82,13 +98,9 @@ impl Ledger for Table {
     fn page(&mut self, rows: &Rows<'_>, after: i32, limit: usize) -> Result<(Vec<Subscription>, Option<i32>), Fault> {
         let registry = packages::all();
         let package = registry.get(usize::from(rows.resource.package.0)).ok_or(Fault::Package)?;
-        let mut of = vec![
-            Condition(col::PRESENTITY_URI, super::uri_op(), Value::Text(rows.resource.uri)),
-            Condition(col::EVENT, Op::Eq, Value::Text(&package.name)),
-        ];
+        let mut of = of_resource(package, rows.resource).to_vec();
         if let Some((user, domain)) = rows.watcher {
-            of.push(Condition(col::WATCHER_USERNAME, Op::Eq, Value::Text(user)));
-            of.push(Condition(col::WATCHER_DOMAIN, Op::Eq, Value::Text(domain)));
+            of.extend(of_watcher(user, domain));
         }
         if let Some(call_id) = rows.call_id {
             of.push(Condition(col::CALLID, Op::Eq, Value::Text(call_id)));
@@ -96,6 +108,27 @@ impl Ledger for Table {
         let whole = |_, row: &Row<'_>| rows::from_row(row);
         let page = listing::page(table(), &rows::COLUMNS, rows::ID_AT, of, (after.unsigned_abs(), limit), whole)?;
         Ok((page.entries, page.next.map(|last| last as i32)))
+    }
+
+    fn count(&mut self, of: Counted<'_>, enough: u32) -> Result<u32, Fault> {
+        let registry = packages::all();
+        let named = match of {
+            Counted::Resource(resource) => {
+                let package = registry.get(usize::from(resource.package.0)).ok_or(Fault::Package)?;
+                of_resource(package, resource)
+            }
+            Counted::Watcher(user, host) => of_watcher(user, host),
+        };
+        let (mut count, mut after) = (0, 0);
+        while count < enough {
+            let limit = rows::LARGEST_PAGE.min((enough - count) as usize);
+            // The drivers have no word for COUNT: the numbers of the rows are read, and no further than it matters.
+            let page = listing::page(table(), &[col::ID], 0, named.to_vec(), (after, limit), |_, _| Some(()))?;
+            count += page.entries.len() as u32;
+            let Some(next) = page.next else { break };
+            after = next;
+        }
+        Ok(count.min(enough))
     }
 
     fn expired(&mut self, before: Timestamp, limit: usize) -> Result<Vec<Subscription>, Fault> {

@@ -8,7 +8,7 @@ use kamailio::log;
 use kamailio::str::show;
 use presence_core::body::{self, About};
 use presence_core::config::{PublMode, RetrieveOrder};
-use presence_core::host::{Change, Publication, Publications, Resource, Shown};
+use presence_core::host::{Change, Expired, Publication, Publications, Resource, Shown};
 use presence_core::package::{Package, PackageId, name_of};
 use presence_core::refusal::{Fault, Refusal};
 use presence_core::time::{Now, Timestamp};
@@ -291,7 +291,7 @@ impl Publications for Table {
         Ok(all)
     }
 
-    fn expire(&mut self, budget: usize) -> Result<Vec<(Vec<u8>, PackageId)>, Fault> {
+    fn expire(&mut self, budget: usize, wanted: &dyn Fn(PackageId) -> bool) -> Result<Vec<Expired>, Fault> {
         let columns = [col::USERNAME, col::DOMAIN, col::EVENT, col::ETAG];
         let part = Part { by: b"id", rows: budget.min(SLIM_PAGE), after: 0 };
         let due = database::read(|db| {
@@ -312,9 +312,10 @@ impl Publications for Table {
                 continue;
             };
             let resource = Resource { uri: &uri, package };
+            let shown = if wanted(package) { self.get(resource, &etag)? } else { None };
             if self.delete(resource, &etag)? {
                 self.unindex(resource, 1);
-                over.push((uri, package));
+                over.push(Expired { uri, package, shown });
             }
         }
         Ok(over)

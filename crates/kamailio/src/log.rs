@@ -1,9 +1,11 @@
 //! The server's log. Levels and facilities are the host's; the line carries the module's name and the place.
 
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use kamailio_shim as raw;
 use std::ffi::CString;
 use std::fmt::Arguments;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// How serious a line is (`debug` of kamailio.cfg decides what is written).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,6 +72,39 @@ pub fn facility(name: &[u8]) -> Option<i32> {
     // SAFETY: a terminated string that the host only compares.
     let number = unsafe { raw::str2facility(name.as_ptr().cast_mut()) };
     (number != -1).then_some(number)
+}
+
+/// For a line that peers could bring about as often as they like: each process writes it once in ten seconds.
+#[derive(Debug)]
+pub struct Seldom {
+    /// Milliseconds of the steady clock from which on it may be written again.
+    next: AtomicU64,
+    skipped: AtomicU32,
+}
+
+/// How long a [`Seldom`] line is kept back after the last one.
+const SELDOM: Duration = Duration::from_secs(10);
+
+impl Seldom {
+    /// Not written yet.
+    #[must_use]
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self { next: AtomicU64::new(0), skipped: AtomicU32::new(0) }
+    }
+
+    /// Whether to write it now, and how often it was not written since the last time.
+    #[must_use]
+    pub fn due(&self) -> Option<u32> {
+        let now = crate::proc::steady_clock();
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        if millis(now) < self.next.load(Ordering::Relaxed) {
+            self.skipped.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        self.next.store(millis(now + SELDOM), Ordering::Relaxed);
+        Some(self.skipped.swap(0, Ordering::Relaxed))
+    }
 }
 
 /// One line of a level: `log!(Error, "cannot {what}")`.

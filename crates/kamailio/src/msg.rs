@@ -24,6 +24,15 @@ pub struct Party<'a> {
     pub tag: &'a [u8],
 }
 
+/// A Contact.
+#[derive(Clone, Copy, Debug)]
+pub struct Contact<'a> {
+    /// Its URI.
+    pub uri: &'a [u8],
+    /// Its `+sip.instance`, without the quotes; empty if there is none.
+    pub instance: &'a [u8],
+}
+
 /// What is in the Expires header field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expires {
@@ -193,8 +202,8 @@ impl<'a> Message<'a> {
         unsafe { Some(bytes(&raw::ksr_parsed_cseq(field.as_mut()?).as_ref()?.number)) }
     }
 
-    /// The URI of the first Contact; none for "*", for no contact and for one that the host cannot parse.
-    pub fn contact_uri(&mut self) -> Option<&'a [u8]> {
+    /// The first Contact; none for "*", for no contact and for one that the host cannot parse.
+    pub fn contact(&mut self) -> Option<Contact<'a>> {
         let field = self.raw().contact;
         // SAFETY: null or a header field of this message; the parsed form lives with it.
         unsafe {
@@ -206,7 +215,9 @@ impl<'a> Message<'a> {
             if parsed.star != 0 {
                 return None;
             }
-            Some(bytes(&parsed.contacts.as_ref()?.uri))
+            let contact = parsed.contacts.as_ref()?;
+            let instance = contact.instance.as_ref().map_or(&[][..], |param| bytes(&param.body));
+            Some(Contact { uri: bytes(&contact.uri), instance })
         }
     }
 

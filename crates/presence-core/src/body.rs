@@ -71,6 +71,26 @@ pub fn all_terminated(document: &[u8]) -> bool {
     dialogs(document).is_ok_and(|dialogs| are_over(&dialogs))
 }
 
+/// Whether a dialog of the document is confirmed: two are talking.
+#[must_use]
+pub fn any_confirmed(document: &[u8]) -> bool {
+    dialogs(document).is_ok_and(|dialogs| dialogs.iter().any(|d| d.state == b"confirmed"))
+}
+
+/// The document that says of the dialogs of another one that they are over (RFC 4235 3.7.1). None if all were.
+#[must_use]
+pub fn dialogs_over(document: &[u8], entity: &[u8]) -> Option<Vec<u8>> {
+    let dialogs = dialogs(document).ok()?.into_iter().filter(|d| d.state != b"terminated");
+    let over: String = dialogs
+        .map(|d| {
+            // As it stood between quotes.
+            let id = String::from_utf8_lossy(&d.id).replace('"', "&quot;");
+            format!("<dialog id=\"{id}\"><state>terminated</state></dialog>\n")
+        })
+        .collect();
+    (!over.is_empty()).then(|| dialog_info(entity, &over))
+}
+
 /// The text of the first `rpid:sphere` element.
 #[must_use]
 pub fn sphere(document: &[u8]) -> Option<Vec<u8>> {
@@ -160,13 +180,19 @@ fn attribute(element: &quick_xml::events::BytesStart<'_>, name: &[u8]) -> Vec<u8
 /// The document for a line whose state was published by the watcher itself (draft-anil-sipping-bla 5.2): no dialogs.
 #[must_use]
 pub fn empty_dialog_info(entity: &[u8]) -> Vec<u8> {
+    dialog_info(entity, "")
+}
+
+/// A dialog-info document with these elements.
+fn dialog_info(entity: &[u8], dialogs: &str) -> Vec<u8> {
     let entity = String::from_utf8_lossy(entity);
-    format!(
+    let entity = quick_xml::escape::escape(entity);
+    let start = format!(
         "<?xml version=\"1.0\"?>\n<dialog-info xmlns=\"urn:ietf:params:xml:ns:dialog-info\" version=\"1\" \
-         state=\"full\" entity=\"{}\"/>\n",
-        quick_xml::escape::escape(entity)
-    )
-    .into_bytes()
+         state=\"full\" entity=\"{entity}\""
+    );
+    let rest = if dialogs.is_empty() { "/>\n".into() } else { format!(">\n{dialogs}</dialog-info>\n") };
+    (start + &rest).into_bytes()
 }
 
 #[cfg(test)]
@@ -198,6 +224,28 @@ mod tests {
         assert_eq!(about(&info("<dialog id=\"a\"><state>terminated</state></dialog>")), Some(over));
         assert_eq!(about(&info("<dialog><state>terminated</state></dialog>")), None);
         assert_eq!(about(&info("")), None);
+    }
+
+    #[test]
+    fn what_is_not_over_is_said_to_be() {
+        let dialogs_of = |id: &str, state: &str| format!("<dialog id={id}><state>{state}</state></dialog>");
+        let doc = info(&(dialogs_of("'a&amp;\"b'", "confirmed") + &dialogs_of("'c'", "terminated")));
+        let over = dialogs_over(&doc, b"sip:a@b").expect("one was not");
+        assert!(all_terminated(&over), "{}", String::from_utf8_lossy(&over));
+        assert_eq!(dialogs(&over).expect("well-formed")[0].id, b"a&amp;&quot;b");
+        assert_eq!(dialogs(&over).expect("well-formed").len(), 1);
+        assert_eq!(dialogs_over(&info(&dialogs_of("'c'", "terminated")), b"sip:a@b"), None);
+        assert_eq!(dialogs_over(&info(""), b"sip:a@b"), None);
+        assert_eq!(dialogs_over(b"not xml", b"sip:a@b"), None);
+    }
+
+    #[test]
+    fn confirmed_means_any_of_them() {
+        let dialog = |state: &str| format!("<dialog id=\"{state}\"><state>{state}</state></dialog>");
+        assert!(any_confirmed(&info(&(dialog("early") + &dialog("confirmed") + &dialog("terminated")))));
+        assert!(!any_confirmed(&info(&(dialog("early") + &dialog("terminated")))));
+        assert!(!any_confirmed(&info("")));
+        assert!(!any_confirmed(b"confirmed"));
     }
 
     #[test]

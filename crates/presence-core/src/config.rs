@@ -90,6 +90,17 @@ pub struct Config {
     pub order: RetrieveOrder,
     /// `delete_same_subs`.
     pub replace_same_call: bool,
+    /// `replace_subs`.
+    pub replace_same_phone: bool,
+    /// `max_subs_per_watcher`; 0: any number.
+    pub most_per_watcher: u32,
+    /// `max_subs_per_presentity`; 0: any number.
+    pub most_per_presentity: u32,
+    /// `expires_spread`: by how many percent of itself a subscription may be granted less.
+    pub expires_spread: u32,
+    /// `dialog_max_age`: how long a confirmed dialog is shown of which nobody says anything; zero: as long as its
+    /// publisher wants.
+    pub dialog_max_age: Seconds,
     /// `subs_respond_200` 0: 202 to SUBSCRIBE.
     pub accepted_code: u16,
     /// `rfc_strict`: refuses what the RFCs refuse and the C module accepts.
@@ -126,6 +137,16 @@ impl Config {
             _ => Ok(asked.unwrap_or(default).min(self.max_expires)),
         }
     }
+
+    /// The same less a part that `random` chooses, so that phones that began together do not all come back together:
+    /// up to `expires_spread` percent, and never below the minimum. RFC 6665 4.2.1.1 lets the notifier shorten it.
+    #[must_use]
+    pub fn spread(&self, expires: Seconds, random: u64) -> Seconds {
+        let most = u64::from(expires.0) * u64::from(self.expires_spread.min(100)) / 100;
+        let less = u32::try_from(random % (most + 1)).unwrap_or(0);
+        let least = self.min_expires.0.max(1).min(expires.0);
+        Seconds((expires.0 - less).max(least))
+    }
 }
 
 impl Default for Config {
@@ -147,6 +168,11 @@ impl Default for Config {
             spheres: false,
             order: RetrieveOrder::ReceivedTime,
             replace_same_call: false,
+            replace_same_phone: false,
+            most_per_watcher: 0,
+            most_per_presentity: 0,
+            expires_spread: 0,
+            dialog_max_age: Seconds(0),
             accepted_code: 200,
             strict: false,
             fail_max: 0,
@@ -154,5 +180,22 @@ impl Default for Config {
             notify_hold: 2000,
             keep_back: 5000,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expires_is_spread_over_its_last_part_and_not_below_the_minimum() {
+        let config = Config { expires_spread: 20, min_expires: Seconds(90), ..Config::default() };
+        let spread = |expires, random| config.spread(Seconds(expires), random).0;
+        assert_eq!([0, 1, 720, 721, 728].map(|random| spread(3600, random)), [3600, 3599, 2880, 3600, 3593]);
+        assert_eq!([0, 10, 20].map(|random| spread(100, random)), [100, 90, 90]);
+        assert_eq!([0, 1, 90].map(|expires| spread(expires, u64::MAX)), [0, 1, 90]);
+        let anything = Config { expires_spread: 50, ..Config::default() };
+        assert_eq!(anything.spread(Seconds(1), 1), Seconds(1), "a subscription that lasts is not ended by this");
+        assert_eq!(Config::default().spread(Seconds(3600), u64::MAX), Seconds(3600));
     }
 }

@@ -25,6 +25,15 @@ pub struct Resource<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Token(pub u64);
 
+/// Whose subscriptions are counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Counted<'a> {
+    /// Those to a resource.
+    Resource(Resource<'a>),
+    /// Those of a watcher, whatever they are to: user and host.
+    Watcher(&'a [u8], &'a [u8]),
+}
+
 /// Counts the changes of a resource's state, in one run of the server.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Version(pub u32);
@@ -213,6 +222,11 @@ pub enum Line {
 pub trait Subscriptions {
     /// The subscription of a dialog.
     fn find(&mut self, dialog: crate::dialog::DialogId<'_>) -> Result<Option<Subscription>, Fault>;
+    /// The older subscriptions whose place a new one takes ([`Config::replaces`]): their texts.
+    fn replaced_by(&mut self, subscription: &Subscription) -> Result<Vec<Texts>, Fault>;
+    /// How many subscriptions there are; no further than to `enough`. Those of a watcher are only counted in memory
+    /// where there is a limit to them.
+    fn count(&mut self, of: Counted<'_>, enough: u32) -> Result<u32, Fault>;
     /// Enters a new subscription. A NOTIFY is owed to it, which [`Self::owed`] gives out after the reply.
     fn open(&mut self, subscription: &Subscription) -> Result<Token, Refusal>;
     /// Takes a subscription that is over before it was entered: one last NOTIFY is owed.
@@ -305,6 +319,17 @@ pub struct Shown {
     pub received: Timestamp,
 }
 
+/// A publication that ran out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Expired {
+    /// Whose it was: the resource's URI.
+    pub uri: Vec<u8>,
+    /// The resource's package.
+    pub package: PackageId,
+    /// What it showed, if somebody wants to know.
+    pub shown: Option<Shown>,
+}
+
 /// A change of a publication.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
@@ -344,8 +369,8 @@ pub trait Publications {
     fn get(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Option<Shown>, Fault>;
     /// The publications of a resource that are shown, in the order in which they are combined.
     fn all(&mut self, resource: Resource<'_>) -> Result<Vec<Shown>, Fault>;
-    /// Takes up to `budget` publications away that ran out.
-    fn expire(&mut self, budget: usize) -> Result<Vec<(Vec<u8>, PackageId)>, Fault>;
+    /// Takes up to `budget` publications away that ran out; with what they showed, where the package is `wanted`.
+    fn expire(&mut self, budget: usize, wanted: &dyn Fn(PackageId) -> bool) -> Result<Vec<Expired>, Fault>;
     /// Whether nobody but this server writes publications, so that a document may be kept.
     fn is_exclusive(&self) -> bool;
 }

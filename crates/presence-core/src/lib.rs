@@ -23,6 +23,7 @@ pub mod package;
 pub mod publish;
 pub mod refusal;
 pub mod render;
+pub mod replace;
 pub mod server;
 pub mod status;
 pub mod store;

@@ -289,10 +289,17 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         let body = if aggregates {
             self.aggregate(resource, &publications, None)
         } else {
-            publications.last().map(|last| match family {
-                Family::SharedLine if is_own(&last.sender, contact) => empty_dialog_info(resource.uri),
-                _ => last.body.clone(),
-            })
+            match publications.last() {
+                Some(last) if family == Family::SharedLine && is_own(&last.sender, contact) => {
+                    Some(empty_dialog_info(resource.uri))
+                }
+                Some(last) => Some(last.body.clone()),
+                // What is said of a line that had a call which nobody ended.
+                None if family == Family::SharedLine && self.host.config().dialog_max_age > Seconds(0) => {
+                    Some(empty_dialog_info(resource.uri))
+                }
+                None => None,
+            }
         };
         if let (true, true, Some(body)) = (aggregates, self.publications.is_exclusive(), &body) {
             let until = publications.iter().map(|p| p.expires).min().unwrap_or(Timestamp(u32::MAX));

@@ -136,7 +136,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             Some(etag) => etag.to_vec(),
             None => EntityTag::first(self.host.random()).0,
         };
-        let lifetime = incoming.lifetime;
+        let lifetime = self.granted(incoming.lifetime, package, incoming.body);
         if lifetime == Some(Seconds(0)) {
             // Over before it began: nothing to keep, nobody to tell.
             self.confirm(reply, Seconds(0), &etag);
@@ -168,7 +168,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
 
     fn change(&mut self, incoming: &Incoming<'_>, package: &Package, etag: &[u8], reply: bool) -> Told {
         let now = self.host.now().unix;
-        let lifetime = incoming.lifetime;
+        let mut lifetime = incoming.lifetime;
         let mut body = (!incoming.body.is_empty()).then_some(incoming.body);
         if matches!(package.family, Family::Dialog | Family::SharedLine) {
             let old = self.publications.get(incoming.resource, etag)?.ok_or(Refusal::ConditionFailed)?;
@@ -181,6 +181,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
                 // What is over stays over: a late update is accepted, and not shown.
                 body = None;
             }
+            lifetime = self.granted(lifetime, package, body.unwrap_or(&old.body));
         }
         let about = if package.family == Family::Dialog { body.and_then(body::about) } else { None };
         let new_etag = if package.keeps_etag { etag.to_vec() } else { EntityTag::next(etag, self.host.random()).0 };
@@ -197,6 +198,16 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         self.confirm(reply, lifetime.unwrap_or_default(), &new_etag);
         // DIFFERS: the C module tells every watcher of a mere refresh; the state is the same (RFC 3903 6, step 6).
         Ok(body.map(|_| NewState { gone: None, sender: incoming.sender.unwrap_or_default().to_vec() }))
+    }
+
+    /// How long a publication with this document lasts: one that shows a confirmed dialog no longer than
+    /// `dialog_max_age`. Its publisher is told so (RFC 3903 6, step 4: it may be less than was asked for), and one that is still
+    /// there refreshes it in time.
+    fn granted(&self, asked: Option<Seconds>, package: &Package, document: &[u8]) -> Option<Seconds> {
+        let most = self.host.config().dialog_max_age;
+        let is_bounded = most > Seconds(0) && matches!(package.family, Family::Dialog | Family::SharedLine);
+        // Hard state has no end: nobody would refresh it.
+        asked.map(|asked| if is_bounded && body::any_confirmed(document) { asked.min(most) } else { asked })
     }
 
     fn confirm(&mut self, reply: bool, lifetime: Seconds, etag: &[u8]) {

@@ -7,6 +7,15 @@ use core::ffi::CStr;
 /// The status code of a reply and its reason phrase.
 pub type Status = (u16, &'static CStr);
 
+/// What there are too many of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cap {
+    /// Subscriptions of one watcher (`max_subs_per_watcher`).
+    Watcher,
+    /// Subscriptions to one presentity and package (`max_subs_per_presentity`).
+    Presentity,
+}
+
 /// Why a request is refused. Each value is one final reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
@@ -28,6 +37,9 @@ pub enum Refusal {
     OutOfOrder,
     /// No package of that name (RFC 6665 4.2.1.1).
     BadEvent,
+    /// There are as many subscriptions as there may be. The same request would be refused again (RFC 3261 21.4.4);
+    /// a 503 would tell the phone to leave a server that is well (21.5.4).
+    TooMany(Cap),
     /// The document is larger than the database can take (RFC 3261 21.4.11).
     TooLarge,
     /// Memory is exhausted, or the database cannot be written in time: nothing was changed. With write-through a refresh
@@ -44,6 +56,7 @@ impl Refusal {
         match self {
             Self::BadRequest => (400, c"Bad request"),
             Self::InvalidRequest => (400, c"Invalid request"),
+            Self::TooMany(_) => (403, c"Too many subscriptions"),
             Self::NotAcceptable(_) => (406, c"Not Acceptable"),
             Self::ConditionFailed => (412, c"Conditional request failed"),
             Self::TooLarge => (413, c"Request Entity Too Large"),

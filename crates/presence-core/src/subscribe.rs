@@ -1,10 +1,11 @@
 //! SUBSCRIBE (RFC 6665 4.2.1).
 
+use crate::config::Config;
 use crate::dialog::DialogId;
-use crate::host::{Host, Publications, Rejected, Renewal, Request, Resource, Subscriptions};
+use crate::host::{Counted, Host, Publications, Rejected, Renewal, Request, Resource, Subscriptions, Token};
 use crate::media;
 use crate::package::{Family, Kind, Package};
-use crate::refusal::Refusal;
+use crate::refusal::{Cap, Refusal};
 use crate::render::{self, Transport};
 use crate::server::{Server, find_package};
 use crate::status::Status;
@@ -48,6 +49,8 @@ pub struct Subscribe<'a> {
     pub contact: &'a [u8],
     /// User of the Contact URI.
     pub contact_user: &'a [u8],
+    /// The Contact's `+sip.instance`; empty if there is none.
+    pub instance: &'a [u8],
     /// The route set for a new dialog.
     pub record_route: &'a [u8],
     /// User-Agent.
@@ -73,6 +76,12 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         let config = self.host.config();
         let asked = request.expires.unwrap_or(Seconds(package.default_expires));
         let expires = config.agreed_expires(asked, config.max_expires)?;
+        let expires = if config.expires_spread > 0 {
+            let random = self.host.random();
+            self.host.config().spread(expires, random)
+        } else {
+            expires
+        };
         let params = own_params(package, &event.params);
         if request.in_dialog {
             self.subscribe_in_dialog(request, package, &params, expires)
@@ -98,7 +107,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         };
         self.check_accept(request, package)?;
         self.host.check_request(package.id, false)?;
-        let texts = texts_of(request, params)?;
+        let texts = texts_of(request, params, self.host.config().replace_same_phone)?;
         let resource = Resource { uri: &presentity, package: package.id };
         let asks = Request {
             resource,
@@ -123,17 +132,55 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             // The only NOTIFY of a dialog has the CSeq 1, the first of a longer one 2.
             subscription.local_cseq = u32::MAX;
         }
-        let token =
-            if lasts { self.subscriptions.open(&subscription)? } else { self.subscriptions.fetch(&subscription)? };
+        let (token, replaces) =
+            if lasts { self.open_instead(&subscription)? } else { (self.subscriptions.fetch(&subscription)?, false) };
         self.accept(request, package, expires);
         if lasts {
-            self.tell_of_watcher(resource, Some(&subscription));
+            // Where another one went, all who are left are listed: once.
+            self.tell_of_watcher(resource, (!replaces).then_some(&subscription));
         }
         if !lasts || self.notifies_at_once(package) {
             self.tell(token, resource);
         }
         // As the C module shows it to the script: numbers of a dialog that begins.
         Ok(Subscription { local_cseq: 0, version: 1, ..subscription })
+    }
+
+    /// Enters a subscription, and then forgets those whose place it takes. Whether there were any.
+    fn open_instead(&mut self, subscription: &Subscription) -> Result<(Token, bool), Refusal> {
+        let replaces = self.host.config().replaces_any();
+        let replaced = if replaces { self.subscriptions.replaced_by(subscription)? } else { Vec::new() };
+        self.admit(subscription, replaced.len())?;
+        let dialog = subscription.texts.dialog();
+        if replaced.iter().any(|old| old.dialog() == dialog) {
+            // The same request once more: a table has only one row for a dialog.
+            self.subscriptions.forget(dialog)?;
+        }
+        let token = self.subscriptions.open(subscription)?;
+        for old in replaced.iter().filter(|old| old.dialog() != dialog) {
+            // One that cannot be forgotten now runs out by itself.
+            let _ = self.subscriptions.forget(old.dialog());
+        }
+        Ok((token, !replaced.is_empty()))
+    }
+
+    /// Whether there may be one subscription more, when so many go. Processes that ask at the same moment may each be
+    /// allowed the last one.
+    fn admit(&mut self, subscription: &Subscription, replaced: usize) -> Result<(), Refusal> {
+        let Config { most_per_watcher, most_per_presentity, .. } = *self.host.config();
+        let resource = Resource { uri: &subscription.presentity, package: subscription.package };
+        let watcher = (subscription.text(Field::WatcherUser), subscription.text(Field::WatcherDomain));
+        let replaced = u32::try_from(replaced).unwrap_or(u32::MAX);
+        for (most, of, cap) in [
+            (most_per_watcher, Counted::Watcher(watcher.0, watcher.1), Cap::Watcher),
+            (most_per_presentity, Counted::Resource(resource), Cap::Presentity),
+        ] {
+            let enough = most.saturating_add(replaced);
+            if most > 0 && self.subscriptions.count(of, enough)? >= enough {
+                return Err(Refusal::TooMany(cap));
+            }
+        }
+        Ok(())
     }
 
     fn subscribe_in_dialog(
@@ -218,7 +265,7 @@ fn own_params(package: &Package, params: &[crate::event::Param<'_>]) -> Vec<u8> 
     text
 }
 
-fn texts_of(request: &Subscribe<'_>, params: &[u8]) -> Result<Texts, Refusal> {
+fn texts_of(request: &Subscribe<'_>, params: &[u8], with_instance: bool) -> Result<Texts, Refusal> {
     Texts::pack(&[
         (Field::ToUser, request.to.user),
         (Field::ToDomain, request.to.host),
@@ -235,6 +282,7 @@ fn texts_of(request: &Subscribe<'_>, params: &[u8]) -> Result<Texts, Refusal> {
         (Field::LocalContact, request.local_contact),
         (Field::RecordRoute, request.record_route),
         (Field::UserAgent, request.user_agent),
+        (Field::Instance, if with_instance { request.instance } else { b"" }),
     ])
     .map_err(|_| Refusal::BadRequest)
 }

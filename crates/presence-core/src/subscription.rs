@@ -41,10 +41,13 @@ pub enum Field {
     Reason,
     /// The watcher's User-Agent.
     UserAgent,
+    /// Which phone the watcher's is (`+sip.instance`, RFC 5626), if somebody wants to know. No column has it: it is
+    /// known until the server stops, and not at all where subscriptions are in the database only.
+    Instance,
 }
 
 /// Number of [`Field`]s.
-pub const FIELDS: usize = 16;
+pub const FIELDS: usize = 17;
 /// Bytes before the first text: the lengths.
 const HEAD: usize = 2 * FIELDS;
 

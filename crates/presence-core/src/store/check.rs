@@ -1,6 +1,7 @@
 //! Whether everything hangs together: for tests, and for an operator who wants to know.
 
 use super::chain::Chain;
+use super::dialogs::Dialogs;
 use super::records::{Dirty, Place, Queue, Stage, Watch};
 use super::shard::Shard;
 use super::slab::NIL;
@@ -57,7 +58,7 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
             }
         }
         for part in self.dialogs.iter() {
-            match part.try_with(200, |d| (d.index.bytes(), d.index.len())) {
+            match part.try_with(200, |d| (d.index.bytes() + d.watchers.bytes(), d.index.len())) {
                 Some((bytes, len)) => {
                     census.structures += bytes as u64;
                     census.dialogs += len as u64;
@@ -92,6 +93,11 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
                     return Err("the dialog index names a slot that is another's");
                 }
             }
+        }
+        let counts = |d: &mut Dialogs<A>| d.watchers.iter().map(|(_, count)| u64::from(count)).sum::<u64>();
+        let counted: u64 = self.dialogs.iter().filter_map(|part| part.try_with(200, counts)).sum();
+        if census.skipped == 0 && counted != 0 && counted != census.subscriptions {
+            return Err("the watchers' counts and the subscriptions differ");
         }
         if census.skipped == 0 && census.dialogs != census.subscriptions + census.guests {
             return Err("the dialog index and the subscriptions differ");

@@ -68,6 +68,11 @@ impl<V: Copy + Eq, A: Allocator + Clone> Index<V, A> {
         self.table.find(hash, |e| e.hash == hash && meant(e.value)).map(|e| e.value)
     }
 
+    /// The value under this hash, to be changed; where a hash has one value only.
+    pub fn get_mut(&mut self, hash: u64) -> Option<&mut V> {
+        self.table.find_mut(hash, |e| e.hash == hash).map(|e| &mut e.value)
+    }
+
     /// Puts a value in. Only while nothing is missing.
     pub fn insert(&mut self, hash: u64, value: V) {
         debug_assert!(self.table.len() < self.table.capacity());

@@ -12,12 +12,13 @@ use super::{Handle, Store};
 use crate::config::Config;
 use crate::dialog::DialogId;
 use crate::host::{
-    Authorisation, Due, Landing, Line, Notice, Rejected, Renewal, Request, Resource, Subscriptions, Token, Version,
+    Authorisation, Counted, Due, Landing, Line, Notice, Rejected, Renewal, Request, Resource, Subscriptions, Token,
+    Version,
 };
 use crate::package::{Package, PackageId};
 use crate::refusal::{Exhausted, Fault, Refusal};
 use crate::status::Status;
-use crate::subscription::{Field, Subscription};
+use crate::subscription::{Field, Subscription, Texts};
 use crate::time::{Now, Tick, Timestamp};
 use crate::winfo::Watcher;
 use allocator_api2::alloc::Allocator;
@@ -62,6 +63,8 @@ pub trait Ledger {
     /// Up to `limit` rows whose number is above `after`, in the order of their numbers; and where to go on, if there
     /// may be more.
     fn page(&mut self, rows: &Rows<'_>, after: i32, limit: usize) -> Result<(Vec<Subscription>, Option<i32>), Fault>;
+    /// How many rows there are; no further than to `enough`.
+    fn count(&mut self, of: Counted<'_>, enough: u32) -> Result<u32, Fault>;
     /// Up to `limit` rows that ended before. Rows that are no subscriptions are deleted at once.
     fn expired(&mut self, before: Timestamp, limit: usize) -> Result<Vec<Subscription>, Fault>;
 }
@@ -425,12 +428,35 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
         Ok(row)
     }
 
-    fn open(&mut self, subscription: &Subscription) -> Result<Token, Refusal> {
-        if self.slots.config.replace_same_call {
-            let resource = Resource { uri: &subscription.presentity, package: subscription.package };
-            let rows = Rows { resource, watcher: None, call_id: Some(subscription.text(Field::CallId)) };
-            self.each(&rows, |book, old| book.forget(old.texts.dialog()).map(drop))?;
+    fn replaced_by(&mut self, subscription: &Subscription) -> Result<Vec<Texts>, Fault> {
+        let config = self.slots.config;
+        let of = Rows {
+            resource: Resource { uri: &subscription.presentity, package: subscription.package },
+            watcher: None,
+            call_id: None,
+        };
+        let watcher = (subscription.text(Field::WatcherUser), subscription.text(Field::WatcherDomain));
+        let same_call = Rows { call_id: Some(subscription.text(Field::CallId)), ..of };
+        let same_watcher = Rows { watcher: Some(watcher), ..of };
+        let mut replaced = Vec::new();
+        for (wanted, rows) in [(config.replace_same_call, same_call), (config.replace_same_phone, same_watcher)] {
+            if wanted {
+                self.each(&rows, |_, old| {
+                    if config.replaces(&subscription.texts, &old.texts) {
+                        replaced.push(old.texts);
+                    }
+                    Ok(())
+                })?;
+            }
         }
+        Ok(replaced)
+    }
+
+    fn count(&mut self, of: Counted<'_>, enough: u32) -> Result<u32, Fault> {
+        self.ledger.count(of, enough)
+    }
+
+    fn open(&mut self, subscription: &Subscription) -> Result<Token, Refusal> {
         self.ledger.insert(subscription)?;
         self.found = Some(subscription.clone());
         match self.seat(subscription, None) {

@@ -212,6 +212,15 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
         hasher.finish()
     }
 
+    fn watcher_hash(&self, user: &[u8], host: &[u8]) -> u64 {
+        let mut hasher = self.hasher();
+        for text in [user, host] {
+            hasher.write(text);
+            hasher.write_usize(text.len());
+        }
+        hasher.finish()
+    }
+
     fn shard_of(&self, hash: u64) -> usize {
         // The low bits choose hashbrown's bucket, the highest its tag.
         (hash >> 40) as usize & (self.shards.len() - 1)

@@ -7,7 +7,7 @@ use super::shard::{Shard, Trash, Wants};
 use super::slab::{NIL, Record};
 use crate::body::About;
 use crate::config::{Config, RetrieveOrder};
-use crate::host::{Change, Publication, Publications, Resource, Shown};
+use crate::host::{Change, Expired, Publication, Publications, Resource, Shown};
 use crate::package::PackageId;
 use crate::refusal::{Exhausted, Fault, Refusal};
 use crate::time::{Now, Timestamp};
@@ -247,7 +247,7 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
         Ok(all.into_iter().map(|(_, shown)| shown).collect())
     }
 
-    fn expire(&mut self, budget: usize) -> Result<Vec<(Vec<u8>, PackageId)>, Fault> {
+    fn expire(&mut self, budget: usize, wanted: &dyn Fn(PackageId) -> bool) -> Result<Vec<Expired>, Fault> {
         let now = self.now.unix.0;
         let mut over = Vec::new();
         for number in 0..self.store.shard_count() {
@@ -265,7 +265,9 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
                     let more = shard.shelf_timers.turn(&mut shard.shelf, now, left, remember, &mut due);
                     for &index in &due {
                         let resource = shard.resources.at(shard.shelf.at(index).resource);
-                        over.push((resource.uri.as_deref().unwrap_or_default().to_vec(), resource.package));
+                        let (uri, package) = (resource.uri.as_deref().unwrap_or_default().to_vec(), resource.package);
+                        let shown = wanted(package).then(|| shown(shard, index));
+                        over.push(Expired { uri, package, shown });
                         take_off(shard, index, false, &mut trash);
                     }
                     more

@@ -1,7 +1,7 @@
 //! The book of subscriptions over the store.
 
 use super::chain::{push, unlink};
-use super::dialogs::{CANDIDATES, Dialogs};
+use super::dialogs::{CANDIDATES, Dialogs, Inserted};
 use super::index::{Index, Table};
 use super::records::{Block, Flight, Late, Stage, Stored};
 use super::shard::{Fate, Shard, Trash, Wants};
@@ -10,12 +10,12 @@ use super::{Handle, Store};
 use crate::config::{Config, SubsMode};
 use crate::dialog::DialogId;
 use crate::host::{
-    Authorisation, Due, Landing, Notice, Rejected, Renewal, Request, Resource, Subscriptions, Token, Version,
+    Authorisation, Counted, Due, Landing, Notice, Rejected, Renewal, Request, Resource, Subscriptions, Token, Version,
 };
 use crate::package::{Package, PackageId};
 use crate::refusal::{Exhausted, Fault, Refusal};
 use crate::status::Status;
-use crate::subscription::{Field, Subscription};
+use crate::subscription::{Field, Subscription, Texts};
 use crate::time::{Now, Timestamp};
 use crate::winfo::Watcher;
 use allocator_api2::alloc::Allocator;
@@ -96,8 +96,16 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
         part.with(|shard| shard.live(handle.slot, handle.generation).is_some().then(|| run(shard, handle.slot))).ok()?
     }
 
-    /// Enters a subscription; one that goes on also into the dialog index.
+    /// Enters a subscription; one that goes on also into the dialog index, and it is counted.
     pub(super) fn enter(&self, subscription: &Subscription, stage: Stage) -> Result<Handle, Exhausted> {
+        let watcher = if stage == Stage::Open { self.counted_watcher(&subscription.texts) } else { None };
+        if let Some(watcher) = watcher {
+            self.index_with(watcher, |dialogs, table| dialogs.count_up(watcher, table))?;
+        }
+        self.enter_uncounted(subscription, stage).inspect_err(|_| self.count_down(watcher))
+    }
+
+    fn enter_uncounted(&self, subscription: &Subscription, stage: Stage) -> Result<Handle, Exhausted> {
         let resource = Resource { uri: &subscription.presentity, package: subscription.package };
         let key = self.store.key(resource);
         let shard = self.store.shard_of(key.hash);
@@ -146,11 +154,11 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
         self.index_with(hash, |dialogs, table| dialogs.insert(hash, handle.place(), table))
     }
 
-    /// Puts something into the dialog index, with a bigger table if it takes one.
-    pub(super) fn index_with<X>(
+    /// Puts something into the dialog index or beside it, with a bigger table if it takes one.
+    pub(super) fn index_with<X, V: Copy + Eq>(
         &self,
         hash: u64,
-        insert: impl Fn(&mut Dialogs<A>, Option<Table<u64, A>>) -> (Option<Table<u64, A>>, Result<X, usize>),
+        insert: impl Fn(&mut Dialogs<A>, Option<Table<V, A>>) -> Inserted<X, V, A>,
     ) -> Result<X, Exhausted> {
         let part = self.store.dialogs(hash);
         let mut table = None;
@@ -163,6 +171,32 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
             }
         }
         Err(Exhausted)
+    }
+
+    /// The watcher of a subscription, where watchers are counted (`max_subs_per_watcher`).
+    fn counted_watcher<T: AsRef<[u8]>>(&self, texts: &Texts<T>) -> Option<u64> {
+        let hash = || self.store.watcher_hash(texts.get(Field::WatcherUser), texts.get(Field::WatcherDomain));
+        (self.config.most_per_watcher > 0).then(hash)
+    }
+
+    /// A watcher has one subscription less.
+    fn count_down(&self, watcher: Option<u64>) {
+        if let Some(watcher) = watcher {
+            let _ = self.store.dialogs(watcher).with(|dialogs| dialogs.count_down(watcher));
+        }
+    }
+
+    /// Takes an open subscription out of the dialog index. False if another one was faster.
+    fn unindex(&self, handle: Handle) -> bool {
+        let marks = self.with_open(handle, |shard, index| {
+            (shard.slots.at(index).dialog, self.counted_watcher(&shard.texts(index)))
+        });
+        let Some((hash, watcher)) = marks else { return false };
+        let first = self.unindex_dialog(hash, handle);
+        if first {
+            self.count_down(watcher);
+        }
+        first
     }
 
     /// Takes a dialog out of the index. False if another one was faster.
@@ -217,8 +251,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
 
     /// Ends an open subscription: out of both indexes; one last NOTIFY is owed. None if another one was faster.
     fn finish(&self, handle: Handle, with_state: bool, status: Option<Status>) -> Option<Token> {
-        let hash = self.with_open(handle, |shard, index| shard.slots.at(index).dialog)?;
-        if !self.unindex_dialog(hash, handle) {
+        if !self.unindex(handle) {
             return None;
         }
         self.with_open(handle, |shard, index| {
@@ -229,21 +262,6 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
             shard.owe(index, self.now);
             Handle::of_slot(handle.shard, index, shard.slots.at(index)).token()
         })
-    }
-
-    /// Older subscriptions of the same call to the same presentity (`delete_same_subs`).
-    fn forget_same_call(&mut self, subscription: &Subscription) {
-        let resource = Resource { uri: &subscription.presentity, package: subscription.package };
-        let call = subscription.text(Field::CallId);
-        let mut same = Vec::new();
-        self.walk(resource, |shard, index, handle| {
-            if shard.texts(index).get(Field::CallId) == call {
-                same.push((handle, shard.copy(index)));
-            }
-        });
-        for (_, old) in same {
-            let _ = self.forget(old.texts.dialog());
-        }
     }
 
     /// Visits all watchers of a resource, a few at a time. One that comes or goes meanwhile may be missed or seen twice.
@@ -358,10 +376,34 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
         Ok(self.with_open(handle, |shard, index| shard.copy(index)))
     }
 
+    fn replaced_by(&mut self, subscription: &Subscription) -> Result<Vec<Texts>, Fault> {
+        let resource = Resource { uri: &subscription.presentity, package: subscription.package };
+        let mut replaced = Vec::new();
+        self.walk(resource, |shard, index, _| {
+            if self.config.replaces(&subscription.texts, &shard.texts(index)) {
+                replaced.push(shard.copy(index).texts);
+            }
+        });
+        Ok(replaced)
+    }
+
+    fn count(&mut self, of: Counted<'_>, enough: u32) -> Result<u32, Fault> {
+        let count = match of {
+            Counted::Resource(resource) => {
+                let key = self.store.key(resource);
+                self.store.shard(self.store.shard_of(key.hash)).and_then(|part| {
+                    part.with(|shard| shard.find(key).map_or(0, |found| shard.resources.at(found).watcher_count))
+                })
+            }
+            Counted::Watcher(user, host) => {
+                let hash = self.store.watcher_hash(user, host);
+                self.store.dialogs(hash).with(|dialogs| dialogs.watchers.find(hash, |_| true).unwrap_or(0))
+            }
+        };
+        count.map(|count| count.min(enough)).map_err(|_| Fault::Storage)
+    }
+
     fn open(&mut self, subscription: &Subscription) -> Result<Token, Refusal> {
-        if self.config.replace_same_call {
-            self.forget_same_call(subscription);
-        }
         self.journal.entered(subscription)?;
         match self.enter(subscription, Stage::Open) {
             Ok(handle) => Ok(handle.token()),
@@ -438,8 +480,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
 
     fn forget(&mut self, dialog: DialogId<'_>) -> Result<bool, Fault> {
         let Some(handle) = self.handle_of(dialog, Stage::Open) else { return Ok(false) };
-        let Some(hash) = self.with_open(handle, |shard, index| shard.slots.at(index).dialog) else { return Ok(false) };
-        if !self.unindex_dialog(hash, handle) {
+        if !self.unindex(handle) {
             return Ok(false);
         }
         // A row that cannot be deleted now is deleted when it has expired.
@@ -689,7 +730,9 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
                     more
                 });
                 for (handle, hash, subscription) in ended {
-                    self.unindex_dialog(hash, handle);
+                    if self.unindex_dialog(hash, handle) {
+                        self.count_down(self.counted_watcher(&subscription.texts));
+                    }
                     let _ = self.journal.ended(subscription.texts.dialog());
                     over.push((handle.token(), subscription));
                 }

@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 use presence_core::config::{Config, SubsMode};
 use presence_core::dialog::DialogId;
 use presence_core::host::{
-    Authorisation, Decision, Host, Notice, Publications, Request, Resource, Sent, Subscriptions, Token,
+    Authorisation, Counted, Decision, Host, Notice, Publications, Request, Resource, Sent, Subscriptions, Token,
 };
 use presence_core::outcome::Answer;
 use presence_core::package::{Family, Kind, Package, PackageId};
@@ -293,6 +293,11 @@ pub struct Table {
     pub statements: Rc<Cell<u64>>,
 }
 
+/// What comes back from a table: no column has the instance.
+fn row_of(s: &Subscription) -> Subscription {
+    Subscription { texts: s.texts.with(&[(Field::Instance, b"")]).expect("packs"), ..s.clone() }
+}
+
 impl Table {
     fn check(&self) -> Result<(), Fault> {
         assert!(!LOCKED.get(), "no statement under a lock");
@@ -313,7 +318,7 @@ impl Ledger for Table {
         self.check()?;
         let mut rows = self.rows.borrow_mut();
         let next = rows.keys().last().map_or(1, |n| n + 1);
-        rows.insert(next, s.clone());
+        rows.insert(next, row_of(s));
         Ok(())
     }
     fn swap(&mut self, changes: &[Swap]) -> Result<Vec<bool>, Fault> {
@@ -324,7 +329,7 @@ impl Ledger for Table {
             let row = rows.get_mut(&number).expect("a row");
             let expected = (row.local_cseq, row.remote_cseq) == change.was;
             if expected {
-                row.clone_from(&change.now);
+                *row = row_of(&change.now);
             }
             expected
         };
@@ -351,6 +356,15 @@ impl Ledger for Table {
         let page: Vec<_> = rows.range(after + 1..).filter(|(_, s)| meant(s)).take(limit).collect();
         let last = page.last().map(|(n, _)| **n).filter(|_| page.len() == limit);
         Ok((page.into_iter().map(|(_, s)| s.clone()).collect(), last))
+    }
+    fn count(&mut self, of: Counted<'_>, enough: u32) -> Result<u32, Fault> {
+        self.check()?;
+        let meant = |s: &&Subscription| match of {
+            Counted::Resource(resource) => (s.presentity.as_slice(), s.package) == (resource.uri, resource.package),
+            Counted::Watcher(user, host) => (s.text(Field::WatcherUser), s.text(Field::WatcherDomain)) == (user, host),
+        };
+        let count = self.rows.borrow().values().filter(meant).take(enough as usize).count();
+        Ok(count as u32)
     }
     fn expired(&mut self, before: Timestamp, limit: usize) -> Result<Vec<Subscription>, Fault> {
         self.check()?;
@@ -426,7 +440,7 @@ impl World {
 
     pub fn subscribe(&mut self, phone: &mut Phone, expires: Option<u32>) -> Outcome {
         phone.cseq += 1;
-        let contact = phone.contact.clone();
+        let (contact, instance) = (phone.contact.clone(), phone.instance.clone());
         let (call_id, tag) = (phone.call_id.clone(), format!("t-{}", phone.call_id));
         let request = Subscribe {
             event: Some(phone.event.as_bytes()),
@@ -441,6 +455,7 @@ impl World {
             cseq: phone.cseq,
             contact: contact.as_bytes(),
             contact_user: phone.user.as_bytes(),
+            instance: instance.as_bytes(),
             record_route: b"",
             user_agent: b"ua",
             socket: b"udp:127.0.0.1:5060",
@@ -541,6 +556,7 @@ pub struct Phone {
     pub event: String,
     pub call_id: String,
     pub contact: String,
+    pub instance: String,
     pub cseq: u32,
     pub in_dialog: bool,
     pub accept: Option<String>,
@@ -553,6 +569,7 @@ pub fn phone(user: &str, presentity: &str, event: &str) -> Phone {
         event: event.into(),
         call_id: format!("{user}-{presentity}-{event}"),
         contact: format!("sip:{user}@1.2.3.4"),
+        instance: String::new(),
         cseq: 0,
         in_dialog: false,
         accept: None,

@@ -258,6 +258,7 @@ impl Process {
                 cseq,
                 contact: contact.as_bytes(),
                 contact_user: watcher.user,
+                instance: b"",
                 record_route: b"",
                 user_agent: b"ua",
                 socket: b"udp:127.0.0.1:5060",

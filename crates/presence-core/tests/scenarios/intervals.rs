@@ -1,8 +1,9 @@
 //! `notify_interval`: the first change is told at once, then at most one in each interval, and the last state at the end.
 
 use crate::common::{Notified, Phone, World, phone};
+use presence_core::body::About;
 use presence_core::config::{Config, PublMode, SubsMode};
-use presence_core::host::{Authorisation, Change, Decision, Publication, Publications, Resource, Shown};
+use presence_core::host::{Authorisation, Change, Decision, Expired, Publication, Publications, Resource, Shown};
 use presence_core::package::PackageId;
 use presence_core::refusal::{Fault, Refusal};
 use presence_core::server::Server;
@@ -75,8 +76,14 @@ fn a_burst_is_told_at_once_then_once_in_each_interval_and_ends_with_the_last_sta
 struct Counted<'a>(&'a mut dyn Publications, usize);
 
 impl Publications for Counted<'_> {
-    fn insert(&mut self, of: Resource<'_>, new: &Publication, replace: bool, dialog: &[u8]) -> Result<(), Refusal> {
-        self.0.insert(of, new, replace, dialog)
+    fn insert(
+        &mut self,
+        of: Resource<'_>,
+        new: &Publication,
+        replace: bool,
+        about: Option<&About>,
+    ) -> Result<(), Refusal> {
+        self.0.insert(of, new, replace, about)
     }
     fn modify(&mut self, of: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<(), Refusal> {
         self.0.modify(of, etag, change)
@@ -91,8 +98,8 @@ impl Publications for Counted<'_> {
         self.1 += 1;
         self.0.all(of)
     }
-    fn expire(&mut self, budget: usize) -> Result<Vec<(Vec<u8>, PackageId)>, Fault> {
-        self.0.expire(budget)
+    fn expire(&mut self, budget: usize, wanted: &dyn Fn(PackageId) -> bool) -> Result<Vec<Expired>, Fault> {
+        self.0.expire(budget, wanted)
     }
     fn is_exclusive(&self) -> bool {
         false

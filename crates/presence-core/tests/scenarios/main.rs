@@ -8,6 +8,7 @@ mod answers;
 mod common;
 #[path = "journeys.rs"]
 mod database;
+mod ghosts;
 mod intervals;
 mod lists;
 #[path = "journeys.rs"]
