@@ -101,6 +101,8 @@ pub struct Config {
     /// `dialog_max_age`: how long a confirmed dialog is shown of which nobody says anything; zero: as long as its
     /// publisher wants.
     pub dialog_max_age: Seconds,
+    /// `expire_on_close`: what came by a connection goes with it.
+    pub expire_on_close: bool,
     /// `subs_respond_200` 0: 202 to SUBSCRIBE.
     pub accepted_code: u16,
     /// After how many milliseconds without an answer the next NOTIFY of a dialog may go (RFC 3261's T1).
@@ -120,6 +122,12 @@ impl Config {
             BelowMinimum::Refuse => Err(Refusal::IntervalTooBrief(self.min_expires)),
             BelowMinimum::Raise => Ok(self.min_expires),
         }
+    }
+
+    /// Whether dialogs are said to be over that nobody has ended: somebody noticed that their publisher is gone.
+    #[must_use]
+    pub fn ends_dialogs(&self) -> bool {
+        self.dialog_max_age > Seconds(0) || self.expire_on_close
     }
 
     /// The same less a part that `random` chooses, so that phones that began together do not all come back together:
@@ -157,6 +165,7 @@ impl Default for Config {
             most_per_presentity: 0,
             expires_spread: 0,
             dialog_max_age: Seconds(0),
+            expire_on_close: false,
             accepted_code: 200,
             notify_hold: 2000,
             keep_back: 5000,
