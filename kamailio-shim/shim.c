@@ -56,6 +56,12 @@ int ksr_add_reply_headers(struct sip_msg *msg, char *lines, int len)
 	return add_lump_rpl(msg, lines, len, LUMP_RPL_HDR) != NULL;
 }
 
+/* The binary exports it and no header declares it; the lookups that headers declare take a reference that nobody may give
+ * back last. */
+extern int tcpconn_exists(int id, ip_addr_t *peer_ip, int peer_port, ip_addr_t *own_ip, int own_port);
+int ksr_connection_exists(int id) { return tcpconn_exists(id, NULL, 0, NULL, 0); }
+int ksr_connection(const struct sip_msg *msg) { return msg->rcv.proto_reserved1; }
+
 int ksr_event_route_is_set(int index) { return event_rt.rlist[index] != NULL; }
 void ksr_run_event_route(int index, struct sip_msg *msg) { run_top_route(event_rt.rlist[index], msg, NULL); }
 unsigned int ksr_hash_case(const str *a, const str *b) { return core_case_hash(a, b, 0); }

@@ -48,6 +48,10 @@ int ksr_tm_is_transaction(const struct cell *t);
 int ksr_parse_all_headers(struct sip_msg *msg);
 int ksr_add_reply_headers(struct sip_msg *msg, char *lines, int len);
 
+/* connections: whether one is there, by the host's number for it */
+int ksr_connection_exists(int id);
+int ksr_connection(const struct sip_msg *msg);
+
 /* script and processes */
 int ksr_event_route_is_set(int index);
 void ksr_run_event_route(int index, struct sip_msg *msg);

@@ -3,11 +3,12 @@
 use crate::abi::packages::{self, Rules};
 use crate::abi::pv;
 use crate::params::settings;
+use crate::store;
 use kamailio::msg::Message;
 use kamailio::tm;
 use kamailio::{log, sl};
 use presence_core::config::Config;
-use presence_core::host::{Authorisation, Decision, Host, Notice, Request, Resource, Sent};
+use presence_core::host::{Authorisation, Decision, Host, Notice, Request, Resource, Sent, Tied};
 use presence_core::package::{Package, PackageId};
 use presence_core::refusal::{self, Fault, Refusal};
 use presence_core::render::{self, Transport};
@@ -143,6 +144,28 @@ impl Host for Surroundings<'_, '_> {
             log!(Error, "the document for a watcher of {} could not be made", kamailio::str::show(resource.uri));
             Sent::Failed
         })
+    }
+
+    fn tie(&mut self, what: &Tied<'_>, until: Timestamp) {
+        let Some(ties) = store::ties() else { return };
+        match self.msg.as_ref().and_then(|msg| msg.connection()) {
+            Some(connection) => {
+                if ties.tie(what, connection, until).is_err() {
+                    log!(
+                        Error,
+                        "no shared memory to remember a connection: what came over it lasts as long as it was granted"
+                    );
+                    ties.untie(what);
+                }
+            }
+            None => ties.untie(what),
+        }
+    }
+
+    fn untie(&mut self, what: &Tied<'_>) {
+        if let Some(ties) = store::ties() {
+            ties.untie(what);
+        }
     }
 
     fn row_id(&mut self) -> Vec<u8> {

@@ -116,6 +116,7 @@ params! {
         max_subs_per_watcher = 0, "the most subscriptions of one watcher; 0: any number";
         max_subs_per_presentity = 0, "the most subscriptions to one presentity and package; 0: any number";
         expires_spread = 0, "percent by which the Expires of a subscription is shortened at most, at random";
+        expire_on_close = 0, "1: what came over a connection ends when that is closed";
         dialog_max_age = 0, "seconds that a confirmed dialog is shown which nobody refreshes; 0: as long as its Expires says";
     }
     texts {
@@ -428,6 +429,7 @@ fn read_core(p: &Params) -> Result<Config, Sentence> {
         replace_same_call: switch("delete_same_subs", &p.delete_same_subs),
         replace_same_phone: within("replace_subs", p.replace_subs.get(), 0, 1)? == 1,
         expires_spread: within("expires_spread", p.expires_spread.get(), 0, 50)?,
+        expire_on_close: within("expire_on_close", p.expire_on_close.get(), 0, 1)? == 1,
         dialog_max_age: Seconds(within("dialog_max_age", p.dialog_max_age.get(), 0, i32::MAX)?),
         most_per_watcher: within("max_subs_per_watcher", p.max_subs_per_watcher.get(), 0, i32::MAX)?,
         most_per_presentity: within("max_subs_per_presentity", p.max_subs_per_presentity.get(), 0, i32::MAX)?,

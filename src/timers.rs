@@ -12,10 +12,13 @@ use presence_core::refusal::Fault;
 use presence_core::store::{Row, RowState};
 use presence_core::time::Seconds;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Dialogs, and postponed changes, of one tick.
 const PER_TICK: usize = 1000;
+/// Milliseconds between two looks at the connections.
+const LOOK: u64 = 1000;
 /// Rows of one transaction.
 const ROWS: usize = 100;
 /// After how many rows in a row that cannot be written the database counts as gone.
@@ -48,8 +51,30 @@ pub fn register() -> bool {
 
 /// Forks the processes; in `child_init` of the main process.
 pub fn fork() -> bool {
-    (0..settings().notifiers)
-        .all(|n| timer::fork_every(&format!("PRESENCE NOTIFIER {n}"), settings().poll_interval, tick))
+    (0..settings().notifiers).all(|n| {
+        // One is enough to look after the connections.
+        let job = if n == 0 { look_and_tick } else { tick };
+        timer::fork_every(&format!("PRESENCE NOTIFIER {n}"), settings().poll_interval, job)
+    })
+}
+
+/// The first notifier's: once a second, ends what came over connections that are gone (`expire_on_close`).
+fn look_and_tick() {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    if let Some(ties) = store::ties() {
+        let now = host::now();
+        if now.steady.0 >= NEXT.load(Ordering::Relaxed) {
+            let mut left = PER_TICK;
+            let all = ties.cut(now.unix, kamailio::tcp::exists, |what| {
+                with_server(None, |server| server.cut(what));
+                left -= 1;
+                left > 0
+            });
+            // The rest with the next tick.
+            NEXT.store(if all { now.steady.0 + LOOK } else { 0 }, Ordering::Relaxed);
+        }
+    }
+    tick();
 }
 
 /// Sends what waits: NOTIFYs that were kept back or whose predecessor was not answered, changes that were put off.

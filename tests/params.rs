@@ -58,7 +58,7 @@ const TEXTS: [&str; 10] = [
 ];
 
 /// Parameters that only this module has: numbers, texts.
-const OWN: ([&str; 10], [&str; 1]) = (
+const OWN: ([&str; 11], [&str; 1]) = (
     [
         "notify_hold_time",
         "db_wait_time",
@@ -66,6 +66,7 @@ const OWN: ([&str; 10], [&str; 1]) = (
         "max_subs_per_watcher",
         "max_subs_per_presentity",
         "expires_spread",
+        "expire_on_close",
         "dialog_max_age",
         "notify_interval",
         "notify_fail_max",
@@ -75,7 +76,7 @@ const OWN: ([&str; 10], [&str; 1]) = (
 );
 
 /// What a value that cannot be meant leads to: the sentence's parts.
-const REFUSED: [(&str, &str, &[&str]); 25] = [
+const REFUSED: [(&str, &str, &[&str]); 27] = [
     ("subs_db_mode", "4", &["subs_db_mode is 4", "0 to 3"]),
     ("subs_db_mode", "-1", &["subs_db_mode is -1", "0 to 3"]),
     ("publ_cache", "3", &["publ_cache is 3", "0 to 2"]),
@@ -100,6 +101,8 @@ const REFUSED: [(&str, &str, &[&str]); 25] = [
     ("max_subs_per_presentity", "-7", &["max_subs_per_presentity is -7", "0 or more"]),
     ("expires_spread", "51", &["expires_spread is 51", "0 to 50"]),
     ("expires_spread", "-1", &["expires_spread is -1", "0 to 50"]),
+    ("expire_on_close", "2", &["expire_on_close is 2", "0 to 1"]),
+    ("expire_on_close", "-1", &["expire_on_close is -1", "0 to 1"]),
     ("dialog_max_age", "-1", &["dialog_max_age is -1", "0 or more"]),
 ];
 
@@ -139,7 +142,7 @@ fn a_value_of_the_wrong_type_stops_the_start_with_a_sentence() {
         assert!(sentence(&log, &[&format!("{name} is {shown}"), allowed]), "{name} {value}\n{log}");
         tried += 1;
     }
-    assert_eq!(tried, 45 + 11, "every parameter of the C module, and our own");
+    assert_eq!(tried, 45 + 12, "every parameter of the C module, and our own");
 }
 
 /// What only matters with DMQ, which is not there yet: a value of its type other than the default, and a wrong one.

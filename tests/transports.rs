@@ -1,67 +1,16 @@
 //! UDP, TCP, TLS and WebSocket: a NOTIFY leaves by the connection that its subscription came by, or by the route set of
 //! the dialog. The same tests run with `PRESENCE_SO=stock`.
 
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+mod connected;
+
+use connected::Server;
 use testkit::phone::{Dialog, pidf};
-use testkit::{Builder, Kamailio, Phone, Transport, Wire};
+use testkit::{Kamailio, Phone, Transport};
 
 const ALL: [Transport; 4] = [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws];
 
-/// A server that listens with every transport.
-struct Server {
-    kamailio: Kamailio,
-    tls_port: u16,
-}
-
-impl Server {
-    fn start(routes: &str) -> Self {
-        Self::of(Kamailio::builder().packages(&["presence_xml"]), routes)
-    }
-
-    fn of(builder: Builder, routes: &str) -> Self {
-        let identity = identity().display();
-        let tls_port = testkit::kamailio::free_port();
-        let modules = format!(
-            "tcp_accept_no_cl=yes\nloadmodule \"tls.so\"\nloadmodule \"xhttp.so\"\nloadmodule \"websocket.so\"\n\
-             loadmodule \"nathelper.so\"\nloadmodule \"siputils.so\"\nmodparam(\"tls\", \"private_key\", \"{identity}\")\n\
-             modparam(\"tls\", \"certificate\", \"{identity}\")\nmodparam(\"tls\", \"tls_method\", \"TLSv1.2+\")"
-        );
-        let builder = builder.listen("LISTEN_TCP").listen(&format!("tls:127.0.0.1:{tls_port}")).before(&modules);
-        let kamailio = builder.routes(&format!("{routes}\n{HANDSHAKE}")).start();
-        Self { kamailio, tls_port }
-    }
-
-    /// A phone with a connection of its own.
-    fn phone(&self, user: &str, transport: Transport) -> Phone {
-        let port = if transport == Transport::Tls { self.tls_port } else { self.kamailio.port };
-        let wire = Wire::to(([127, 0, 0, 1], port).into(), transport);
-        Phone::on(user, wire.unwrap_or_else(|e| panic!("{transport:?}: {e}")))
-    }
-}
-
-const HANDSHAKE: &str = r#"
-event_route[xhttp:request] {
-    set_reply_no_connect();
-    if ($hdr(Upgrade) =~ "websocket" && ws_handle_handshake()) exit;
-    xhttp_reply("404", "Not Found", "", "");
-}
-"#;
-
-/// A file with a key and a certificate signed by itself, made once.
-fn identity() -> &'static Path {
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let made = rcgen::generate_simple_self_signed(["test.local".to_owned()]).expect("a certificate");
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("identity.pem");
-        // Tests in other processes do the same: the first one's file stays, because servers read it twice.
-        let own = file.with_extension(std::process::id().to_string());
-        std::fs::write(&own, made.key_pair.serialize_pem() + &made.cert.pem()).expect("writes");
-        let _ = std::fs::hard_link(&own, &file);
-        std::fs::remove_file(&own).expect("removes");
-        assert!(file.exists(), "{} cannot be made", file.display());
-        file
-    })
+fn start(routes: &str) -> Server {
+    Server::of(Kamailio::builder().packages(&["presence_xml"]), routes)
 }
 
 /// Watches, is told of a change, watches on, is told of another one, and leaves.
@@ -106,7 +55,7 @@ request_route {
 #[test]
 fn a_notify_goes_to_where_the_contact_says_over_the_open_connection() {
     // A WebSocket cannot be found again by the address in a Contact.
-    let server = Server::start(ROUTES);
+    let server = start(ROUTES);
     for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
         watches_to_the_end(server.phone("bob", transport), &server.kamailio, transport.name());
     }
@@ -114,7 +63,7 @@ fn a_notify_goes_to_where_the_contact_says_over_the_open_connection() {
 
 #[test]
 fn a_notify_goes_by_the_connection_that_the_alias_of_the_contact_names() {
-    let server = Server::start(&ROUTES.replace("handle_subscribe", "set_contact_alias();\n    handle_subscribe"));
+    let server = start(&ROUTES.replace("handle_subscribe", "set_contact_alias();\n    handle_subscribe"));
     for transport in ALL {
         let mut bob = server.phone("bob", transport);
         bob.host = Some("bob.invalid".into());
@@ -142,7 +91,7 @@ request_route {
 
 #[test]
 fn a_notify_goes_by_the_route_set_of_its_dialog() {
-    let server = Server::start(ROUTES);
+    let server = start(ROUTES);
     for transport in ALL {
         let inside = if transport == Transport::Udp { "" } else { ";transport=tcp" };
         let behind = format!("\"sip:127.0.0.1:{}{inside}\"", server.kamailio.port);
@@ -161,7 +110,7 @@ fn a_notify_goes_by_the_route_set_of_its_dialog() {
 
 #[test]
 fn the_server_says_how_it_is_reached() {
-    let server = Server::start(ROUTES);
+    let server = start(ROUTES);
     for transport in ALL {
         let mut bob = server.phone("bob", transport);
         let reply = bob.resubscribe(&mut Dialog::new("alice", "presence"), 600);

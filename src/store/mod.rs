@@ -21,7 +21,7 @@ use kamailio::log;
 use kamailio::shm::Pool;
 use presence_core::config::{PublMode, SubsMode};
 use presence_core::host::{Publications, Subscriptions};
-use presence_core::store::{Book, Shelf, Store, TableBook};
+use presence_core::store::{Book, Shelf, Store, TableBook, Ties};
 use presence_core::uri::UriMatch;
 use std::rc::Rc;
 use std::sync::OnceLock;
@@ -30,6 +30,16 @@ use std::sync::OnceLock;
 pub type Shared = Store<Pool, GenLock>;
 
 static STORE: OnceLock<Shared> = OnceLock::new();
+
+/// What came by which connection.
+pub type Tied = Ties<Pool, GenLock>;
+
+static TIES: OnceLock<Tied> = OnceLock::new();
+
+/// What came by which connection, with `expire_on_close`.
+pub fn ties() -> Option<&'static Tied> {
+    TIES.get()
+}
 
 /// The store. Only after [`create`].
 pub fn shared() -> Option<&'static Shared> {
@@ -44,7 +54,8 @@ pub fn create() -> bool {
     let made = (Pool::create() && health::create())
         .then(|| Store::new(settings.shards, seed, start.0, settings.core.uri_match, Pool).ok())
         .flatten();
-    match made {
+    let tied = !settings.core.expire_on_close || Ties::new(seed, Pool).is_ok_and(|ties| TIES.set(ties).is_ok());
+    match made.filter(|_| tied) {
         Some(store) => STORE.set(store).is_ok(),
         None => {
             log!(Error, "no shared memory for the subscriptions: start the server with more (-m)");

@@ -1,9 +1,12 @@
 //! What keeps subscriptions and dialogs from staying that nobody is behind any more, on a real Kamailio: a phone that
-//! was started again, limits, Expires that are spread, calls that nobody ends. Kamailio's own module has none of these
+//! was started again, limits, Expires that are spread, calls that nobody ends, connections that are closed. Kamailio's own module has none of these
 //! parameters and does not start with them.
 
 mod age;
 mod caps;
+mod close;
+#[path = "../connected/mod.rs"]
+mod connected;
 mod replace;
 mod spread;
 

@@ -24,6 +24,7 @@ pub mod rpc;
 pub mod shm;
 pub mod sl;
 pub mod str;
+pub mod tcp;
 pub mod timer;
 pub mod tm;
 pub mod uri;

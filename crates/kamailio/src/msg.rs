@@ -292,6 +292,17 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// The connection over which the request came: the host's number for it, which no other one gets. None for a
+    /// datagram, and for SCTP, whose associations the host counts otherwise.
+    #[must_use]
+    pub fn connection(&self) -> Option<i32> {
+        match self.transport() {
+            Transport::Udp | Transport::Sctp => None,
+            // SAFETY: reads an integer.
+            _ => Some(unsafe { raw::ksr_connection(self.msg.as_ptr()) }).filter(|id| *id != 0),
+        }
+    }
+
     /// The socket that received the request.
     #[must_use]
     pub fn socket(&self) -> Option<Socket<'a>> {

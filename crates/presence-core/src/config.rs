@@ -101,6 +101,8 @@ pub struct Config {
     /// `dialog_max_age`: how long a confirmed dialog is shown of which nobody says anything; zero: as long as its
     /// publisher wants.
     pub dialog_max_age: Seconds,
+    /// `expire_on_close`: what came by a connection goes with it.
+    pub expire_on_close: bool,
     /// `subs_respond_200` 0: 202 to SUBSCRIBE.
     pub accepted_code: u16,
     /// `rfc_strict`: refuses what the RFCs refuse and the C module accepts.
@@ -138,6 +140,12 @@ impl Config {
         }
     }
 
+    /// Whether dialogs are said to be over that nobody has ended: somebody noticed that their publisher is gone.
+    #[must_use]
+    pub fn ends_dialogs(&self) -> bool {
+        self.dialog_max_age > Seconds(0) || self.expire_on_close
+    }
+
     /// The same less a part that `random` chooses, so that phones that began together do not all come back together:
     /// up to `expires_spread` percent, and never below the minimum. RFC 6665 4.2.1.1 lets the notifier shorten it.
     #[must_use]
@@ -173,6 +181,7 @@ impl Default for Config {
             most_per_presentity: 0,
             expires_spread: 0,
             dialog_max_age: Seconds(0),
+            expire_on_close: false,
             accepted_code: 200,
             strict: false,
             fail_max: 0,

@@ -1,10 +1,9 @@
 //! What runs out: bounded steps, called by a timer.
 
 use crate::body;
-use crate::host::{Expired, Host, Publications, Resource, Shown, Subscriptions};
-use crate::package::{Family, PackageId};
+use crate::host::{Expired, Host, Publications, Resource, Shown, Subscriptions, Tied};
+use crate::package::{Family, Package, PackageId};
 use crate::server::Server;
-use crate::time::Seconds;
 
 /// How many records one step takes.
 pub const STEP: usize = 64;
@@ -25,23 +24,53 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     /// Removes a few publications that ran out and tells those who watch. False when there are none left.
     pub fn expire_publications(&mut self) -> bool {
         let packages = self.host.packages();
-        let reaps = self.host.config().dialog_max_age > Seconds(0);
-        let has_calls = |package: PackageId| {
-            reaps && packages.get(usize::from(package.0)).is_some_and(|p| p.family == Family::Dialog)
-        };
+        let reaps = self.host.config().ends_dialogs();
+        let has_calls = |package: PackageId| reaps && is_of_dialogs(&packages, package);
         let Ok(over) = self.publications.expire(STEP, &has_calls) else { return false };
         for Expired { uri, package, shown } in &over {
-            let resource = Resource { uri, package: *package };
             // A lamp goes out where its dialog is said to be over, and not where nothing is said any more.
-            let over = |shown: &Shown| Some(Shown { body: body::dialogs_over(&shown.body, uri)?, ..shown.clone() });
-            let gone = shown.as_ref().and_then(over);
-            let has_spheres = packages.get(usize::from(package.0)).is_some_and(|p| self.has_spheres(p));
-            let affected = if has_spheres { self.decide_again(resource) } else { Vec::new() };
-            if !self.host.config().delete_without_notify {
-                self.fan_out(resource, gone.as_ref(), b"");
-            }
-            self.tell_of_decisions(resource, affected);
+            let gone = shown.as_ref().and_then(|shown| dialogs_over(shown, uri));
+            self.tell_of_loss(Resource { uri, package: *package }, gone.as_ref());
         }
         over.len() == STEP
     }
+
+    /// The connection is gone that something came by (`expire_on_close`). What cannot be ended now runs out by itself.
+    pub fn cut(&mut self, what: &Tied<'_>) {
+        match *what {
+            Tied::Subscription(dialog) => {
+                let Ok(Some(known)) = self.subscriptions.find(dialog) else { return };
+                // Without a NOTIFY: there is no way to the phone any more.
+                if self.subscriptions.forget(dialog).unwrap_or(false) {
+                    self.tell_of_watcher(Resource { uri: &known.presentity, package: known.package }, None);
+                }
+            }
+            Tied::Publication(resource, etag) => {
+                let Ok(shown) = self.publications.remove(resource, etag) else { return };
+                let is_of_dialogs = is_of_dialogs(&self.host.packages(), resource.package);
+                let over = if is_of_dialogs { dialogs_over(&shown, resource.uri) } else { None };
+                self.tell_of_loss(resource, Some(&over.unwrap_or(shown)));
+            }
+        }
+    }
+
+    /// A publication is gone that its publisher did not take away. `gone` is what is shown as such, if anything is.
+    fn tell_of_loss(&mut self, resource: Resource<'_>, gone: Option<&Shown>) {
+        let packages = self.host.packages();
+        let has_spheres = packages.get(usize::from(resource.package.0)).is_some_and(|p| self.has_spheres(p));
+        let affected = if has_spheres { self.decide_again(resource) } else { Vec::new() };
+        if !self.host.config().delete_without_notify {
+            self.fan_out(resource, gone, b"");
+        }
+        self.tell_of_decisions(resource, affected);
+    }
+}
+
+fn is_of_dialogs(packages: &[Package], package: PackageId) -> bool {
+    packages.get(usize::from(package.0)).is_some_and(|p| p.family == Family::Dialog)
+}
+
+/// The same publication, saying of its dialogs that they are over. None if they were.
+fn dialogs_over(shown: &Shown, uri: &[u8]) -> Option<Shown> {
+    Some(Shown { body: body::dialogs_over(&shown.body, uri)?, ..shown.clone() })
 }

@@ -3,6 +3,7 @@
 
 use crate::body::About;
 use crate::config::Config;
+use crate::dialog::DialogId;
 use crate::package::{Package, PackageId};
 use crate::refusal::{self, Fault, Refusal};
 use crate::status::Status;
@@ -32,6 +33,15 @@ pub enum Counted<'a> {
     Resource(Resource<'a>),
     /// Those of a watcher, whatever they are to: user and host.
     Watcher(&'a [u8], &'a [u8]),
+}
+
+/// What may be tied to a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tied<'a> {
+    /// A subscription.
+    Subscription(DialogId<'a>),
+    /// A publication, by its entity-tag.
+    Publication(Resource<'a>, &'a [u8]),
 }
 
 /// Counts the changes of a resource's state, in one run of the server.
@@ -142,6 +152,16 @@ pub trait Host {
     fn waiting_watchers(&mut self, resource: Resource<'_>) -> Result<Vec<Watcher>, Fault>;
     /// Sends a NOTIFY with this document as its body; the package may still adapt it to the watcher.
     fn send(&mut self, notice: &Notice, body: &[u8]) -> Sent;
+    /// Something came by the connection of the request that is being handled, if it has one, and ends then at the
+    /// latest: when the connection is gone before, [`crate::server::Server::cut`] is called. Surroundings without
+    /// connections do nothing.
+    fn tie(&mut self, what: &Tied<'_>, until: Timestamp) {
+        let _ = (what, until);
+    }
+    /// Something is over that may have come by a connection.
+    fn untie(&mut self, what: &Tied<'_>) {
+        let _ = what;
+    }
     /// A unique text for a row (`ruid`).
     fn row_id(&mut self) -> Vec<u8>;
     /// The `priority` of a new publication.

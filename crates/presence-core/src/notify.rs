@@ -11,7 +11,8 @@ use crate::refusal::Fault;
 use crate::server::Server;
 use crate::status::Status;
 use crate::subscription::{Field, Subscription, Texts};
-use crate::time::{Seconds, Timestamp};
+use crate::time::Seconds;
+use crate::time::Timestamp;
 use crate::winfo::{self, Extent, Watcher};
 
 /// How many NOTIFYs of one dialog may fail to leave, one after the other, before the rest is left to the timer.
@@ -295,7 +296,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
                 }
                 Some(last) => Some(last.body.clone()),
                 // What is said of a line that had a call which nobody ended.
-                None if family == Family::SharedLine && self.host.config().dialog_max_age > Seconds(0) => {
+                None if family == Family::SharedLine && self.host.config().ends_dialogs() => {
                     Some(empty_dialog_info(resource.uri))
                 }
                 None => None,

@@ -2,7 +2,7 @@
 
 use crate::body;
 use crate::etag::EntityTag;
-use crate::host::{Change, Host, Publication, Publications, Resource, Shown, Subscriptions};
+use crate::host::{Change, Host, Publication, Publications, Resource, Shown, Subscriptions, Tied};
 use crate::media;
 use crate::package::{Family, Package};
 use crate::refusal::Refusal;
@@ -156,12 +156,14 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         let about = if package.family == Family::Dialog { body::about(incoming.body) } else { None };
         let replace = incoming.replace || lifetime.is_none();
         self.publications.insert(incoming.resource, &publication, replace, about.as_ref())?;
+        self.follow(incoming.resource, None, Some((&publication.etag, publication.expires)));
         self.confirm(reply, lifetime.unwrap_or_default(), &publication.etag);
         Ok(Some(NewState { gone: None, sender: publication.sender }))
     }
 
     fn remove(&mut self, incoming: &Incoming<'_>, etag: &[u8], reply: bool) -> Told {
         let gone = self.publications.remove(incoming.resource, etag)?;
+        self.follow(incoming.resource, Some(etag), None);
         self.confirm(reply, Seconds(0), etag);
         Ok(Some(NewState { gone: Some(gone), sender: incoming.sender.unwrap_or_default().to_vec() }))
     }
@@ -195,9 +197,23 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             priority: self.host.priority(),
         };
         self.publications.modify(incoming.resource, etag, &change)?;
+        self.follow(incoming.resource, Some(etag), Some((&new_etag, change.expires)));
         self.confirm(reply, lifetime.unwrap_or_default(), &new_etag);
         // DIFFERS: the C module tells every watcher of a mere refresh; the state is the same (RFC 3903 6, step 6).
         Ok(body.map(|_| NewState { gone: None, sender: incoming.sender.unwrap_or_default().to_vec() }))
+    }
+
+    /// A publication has another tag and another end: it goes with the connection that this came by (`expire_on_close`).
+    fn follow(&mut self, resource: Resource<'_>, was: Option<&[u8]>, is: Option<(&[u8], Timestamp)>) {
+        if !self.host.config().expire_on_close {
+            return;
+        }
+        if let Some(was) = was {
+            self.host.untie(&Tied::Publication(resource, was));
+        }
+        if let Some((is, until)) = is {
+            self.host.tie(&Tied::Publication(resource, is), until);
+        }
     }
 
     /// How long a publication with this document lasts: one that shows a confirmed dialog no longer than

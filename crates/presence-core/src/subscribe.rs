@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::dialog::DialogId;
-use crate::host::{Counted, Host, Publications, Rejected, Renewal, Request, Resource, Subscriptions, Token};
+use crate::host::{Counted, Host, Publications, Rejected, Renewal, Request, Resource, Subscriptions, Tied, Token};
 use crate::media;
 use crate::package::{Family, Kind, Package};
 use crate::refusal::{Cap, Refusal};
@@ -134,6 +134,9 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         }
         let (token, replaces) =
             if lasts { self.open_instead(&subscription)? } else { (self.subscriptions.fetch(&subscription)?, false) };
+        if lasts && self.host.config().expire_on_close {
+            self.host.tie(&Tied::Subscription(request.dialog), subscription.expires);
+        }
         self.accept(request, package, expires);
         if lasts {
             // Where another one went, all who are left are listed: once.
@@ -215,6 +218,10 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             Err(Rejected::OldCseq) => return Err(Refusal::BadRequest),
             Err(Rejected::Refused(refusal)) => return Err(refusal),
         };
+        if self.host.config().expire_on_close {
+            let what = Tied::Subscription(request.dialog);
+            if ends { self.host.untie(&what) } else { self.host.tie(&what, renewal.expires) }
+        }
         let now_known = self.subscriptions.of_token(token).unwrap_or_else(|| known.clone());
         // As the C module shows it to the script: with the numbers of the NOTIFY that follows.
         let (local_cseq, version) = (now_known.local_cseq.wrapping_add(1), now_known.version.wrapping_add(1));

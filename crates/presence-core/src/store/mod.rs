@@ -17,12 +17,14 @@ mod rows;
 mod shard;
 mod slab;
 mod subscriptions;
+mod ties;
 mod wheel;
 
 pub use ledger::{Ledger, Rows, Swap, TableBook};
 pub use publications::Shelf;
 pub use rows::{Row, RowState};
 pub use subscriptions::{Book, Journal, LONG_RESERVE, RESERVE};
+pub use ties::Ties;
 
 use crate::dialog::DialogId;
 use crate::host::{Resource, Token};
@@ -160,6 +162,16 @@ fn boxed<T, A: Allocator + Clone>(
     Ok(parts.into_boxed_slice())
 }
 
+/// A block with these bytes.
+fn block_in<A: Allocator + Clone>(alloc: &A, bytes: &[u8]) -> Result<Box<[u8], A>, Exhausted> {
+    let mut block = Vec::new_in(alloc.clone());
+    block.try_reserve_exact(bytes.len()).map_err(|_| Exhausted)?;
+    // Two passes at memory speed; `extend_from_slice` of this crate goes byte by byte.
+    block.resize(bytes.len(), 0);
+    block.copy_from_slice(bytes);
+    Ok(block.into_boxed_slice())
+}
+
 impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
     /// An empty store with this many shards (a power of two, at most [`MAX_SHARDS`]). `now` in seconds since 1970.
     pub fn new(shards: usize, seed: u64, now: u32, match_uris: UriMatch, alloc: A) -> Result<Self, Exhausted> {
@@ -236,12 +248,7 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
 
     /// A block with these bytes.
     fn block(&self, bytes: &[u8]) -> Result<Box<[u8], A>, Exhausted> {
-        let mut block = Vec::new_in(self.alloc.clone());
-        block.try_reserve_exact(bytes.len()).map_err(|_| Exhausted)?;
-        // Two passes at memory speed; `extend_from_slice` of this crate goes byte by byte.
-        block.resize(bytes.len(), 0);
-        block.copy_from_slice(bytes);
-        Ok(block.into_boxed_slice())
+        block_in(&self.alloc, bytes)
     }
 
     /// Runs an insertion in a shard once there is room for it: what is missing is made while the lock is released.

@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 use presence_core::config::{Config, SubsMode};
 use presence_core::dialog::DialogId;
 use presence_core::host::{
-    Authorisation, Counted, Decision, Host, Notice, Publications, Request, Resource, Sent, Subscriptions, Token,
+    Authorisation, Counted, Decision, Host, Notice, Publications, Request, Resource, Sent, Subscriptions, Tied, Token,
 };
 use presence_core::outcome::Answer;
 use presence_core::package::{Family, Kind, Package, PackageId};
@@ -16,7 +16,7 @@ use presence_core::refusal::{Fault, Refusal};
 use presence_core::render::Transport;
 use presence_core::server::Server;
 use presence_core::status::Status;
-use presence_core::store::{Book, Journal, Ledger, Rows, Shelf, Store, Swap, TableBook};
+use presence_core::store::{Book, Journal, Ledger, Rows, Shelf, Store, Swap, TableBook, Ties};
 use presence_core::subscribe::{Outcome, Party, Subscribe};
 use presence_core::subscription::{Field, Subscription};
 use presence_core::time::{Millis, Now, Seconds, Timestamp};
@@ -136,6 +136,9 @@ pub struct FakeHost {
     pub refuse_check: bool,
     pub waiting: Vec<Watcher>,
     pub aggregations: usize,
+    /// The connection that the next requests come by.
+    pub connection: Option<i32>,
+    pub ties: Rc<Ties<Heap, OneAtATime>>,
 }
 
 pub fn package(id: u8, name: &str, family: Family, kind: Kind, peer: Option<u8>) -> Package {
@@ -155,8 +158,10 @@ pub fn package(id: u8, name: &str, family: Family, kind: Kind, peer: Option<u8>)
 }
 
 impl FakeHost {
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, heap: &Heap) -> Self {
         Self {
+            connection: None,
+            ties: Rc::new(Ties::new(7, heap.clone()).expect("memory")),
             now: Now { unix: Timestamp(START), steady: Millis(1_000_000) },
             config,
             packages: Rc::new([
@@ -241,6 +246,15 @@ impl Host for FakeHost {
             }));
         }
         sent
+    }
+    fn tie(&mut self, what: &Tied<'_>, until: Timestamp) {
+        match self.connection {
+            Some(connection) => self.ties.tie(what, connection, until).unwrap_or_default(),
+            None => self.ties.untie(what),
+        }
+    }
+    fn untie(&mut self, what: &Tied<'_>) {
+        self.ties.untie(what);
     }
     fn row_id(&mut self) -> Vec<u8> {
         format!("row-{}", self.random()).into_bytes()
@@ -386,7 +400,7 @@ impl World {
     pub fn with(config: Config) -> Self {
         let heap = Heap::default();
         let store = Store::new(4, 7, START, config.uri_match, heap.clone()).expect("memory");
-        Self { host: FakeHost::new(config), store, heap, notes: Notes::default(), table: Table::default() }
+        Self { host: FakeHost::new(config, &heap), store, heap, notes: Notes::default(), table: Table::default() }
     }
 
     pub fn run<X>(
@@ -507,6 +521,20 @@ impl World {
             Wire::Reply(200, headers) => Ok(headers.split("SIP-ETag: ").nth(1).expect("a tag").trim().to_owned()),
             other => panic!("the reply comes first, not {other:?}"),
         }
+    }
+
+    /// A connection is closed, and somebody looks.
+    pub fn close(&mut self, gone: i32) {
+        let (ties, now) = (Rc::clone(&self.host.ties), self.host.now.unix);
+        let all = ties.cut(
+            now,
+            |connection| connection != gone,
+            |what| {
+                self.run(|server| server.cut(what));
+                true
+            },
+        );
+        assert!(all);
     }
 
     /// Takes what left the server since the last time.

@@ -2,7 +2,7 @@
 
 use super::arena::{Arena, SharedLock, is_locked};
 use super::board::{Board, CHILDREN, Count, FAILED, PHONES, PRESENTITIES, STATE, Shown, TERMINAL, Told};
-use super::common::{FakeHost, PRESENCE, Wire};
+use super::common::{FakeHost, Heap, PRESENCE, Wire};
 use core::sync::atomic::Ordering::SeqCst;
 use presence_core::config::Config;
 use presence_core::dialog::DialogId;
@@ -213,7 +213,7 @@ pub struct Process {
 
 impl Process {
     pub fn new(store: &'static SharedStore, board: &'static Board, config: &Config, number: usize, seed: u64) -> Self {
-        let mut fake = FakeHost::new(config.clone());
+        let mut fake = FakeHost::new(config.clone(), &Heap::default());
         fake.random = seed * 1000 + number as u64 + 1;
         let dice = || Dice(seed * 7919 + number as u64);
         Self { host: SharedHost { fake, board, dice: dice(), fails: 0, lost: 0 }, store, board, dice: dice(), number }

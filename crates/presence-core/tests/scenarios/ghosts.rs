@@ -319,3 +319,118 @@ fn a_confirmed_dialog_that_nobody_refreshes_ends_after_dialog_max_age() {
         assert!(told[0].body.contains("state=\"full\" entity=\"sip:w@h\"/>"), "{mode:?}: {told:?}");
     }
 }
+
+fn closing() -> Config {
+    Config { expire_on_close: true, ..Config::default() }
+}
+
+#[test]
+fn what_came_by_a_connection_goes_with_it() {
+    for mut world in worlds(&closing()) {
+        let mode = mode(&world);
+        let winfo = watching(&mut world, phone("v", "a", "presence.winfo"));
+        let stays = watching(&mut world, phone("x", "a", "presence"));
+        world.host.connection = Some(7);
+        let goes = watching(&mut world, phone("w", "a", "presence"));
+        world.publish("a", "presence", None, Some(600), "by seven").expect("accepted");
+        world.host.connection = Some(8);
+        let other = watching(&mut world, phone("y", "a", "presence"));
+        world.publish("a", "presence", None, Some(600), "by eight").expect("accepted");
+        world.settle();
+        assert_eq!(world.host.ties.count(), 4, "{mode:?}");
+        world.close(7);
+        let told = world.settle();
+        assert!(!calls(&told).contains(&goes.call_id.as_str()), "{mode:?}: {told:?}");
+        for p in [&stays, &other] {
+            let bodies: Vec<_> = told.iter().filter(|n| n.call_id == p.call_id).map(|n| n.body.as_str()).collect();
+            assert_eq!(bodies, ["closed:by seven+by eight"], "{mode:?}");
+        }
+        let list: Vec<_> = told.iter().filter(|n| n.call_id == winfo.call_id).collect();
+        assert!(list.len() == 1 && !list[0].body.contains(&goes.call_id), "{mode:?}: {told:?}");
+        assert_eq!(world.subscriptions(), 3, "{mode:?}");
+        if mode == SubsMode::WriteThrough {
+            assert!(!world.notes.rows.borrow().contains_key(&goes.call_id));
+        }
+        world.close(7);
+        assert_eq!(world.wire(), [], "{mode:?}: once");
+        assert_eq!(world.host.ties.count(), 2, "{mode:?}");
+    }
+}
+
+#[test]
+fn who_comes_by_another_connection_stays() {
+    for mut world in worlds(&closing()) {
+        let mode = mode(&world);
+        world.host.connection = Some(7);
+        let mut w = watching(&mut world, phone("w", "a", "presence"));
+        let mut x = watching(&mut world, phone("x", "a", "presence"));
+        let one = world.publish("a", "presence", None, Some(600), "one").expect("accepted");
+        let two = world.publish("a", "presence", None, Some(600), "two").expect("accepted");
+        world.host.connection = Some(8);
+        world.subscribe(&mut w, Some(600)).expect("accepted");
+        world.publish("a", "presence", Some(&one), Some(600), "").expect("accepted");
+        world.host.connection = None;
+        world.subscribe(&mut x, Some(600)).expect("accepted");
+        let two = world.publish("a", "presence", Some(&two), Some(600), "").expect("accepted");
+        world.settle();
+        world.close(7);
+        assert_eq!(world.wire(), [], "{mode:?}");
+        assert_eq!((world.subscriptions(), world.host.ties.count()), (2, 2), "{mode:?}");
+        world.publish("a", "presence", Some(&two), Some(0), "").expect("it is there");
+        world.settle();
+        world.close(8);
+        let told: Vec<_> = world.settle().into_iter().map(|n| (n.call_id, n.body)).collect();
+        assert_eq!(told, [(x.call_id.clone(), "closed:one".to_owned())], "{mode:?}");
+        assert_eq!((world.subscriptions(), world.host.ties.count()), (1, 0), "{mode:?}");
+    }
+}
+
+#[test]
+fn ties_go_with_what_they_tie_or_with_their_time() {
+    for mut world in worlds(&closing()) {
+        let mode = mode(&world);
+        world.host.connection = Some(7);
+        let mut w = watching(&mut world, phone("w", "a", "presence"));
+        world.subscribe(&mut w, Some(0)).expect("accepted");
+        let tag = world.publish("a", "presence", None, Some(600), "one").expect("accepted");
+        world.publish("a", "presence", Some(&tag), Some(0), "").expect("accepted");
+        world.settle();
+        assert_eq!(world.host.ties.count(), 0, "{mode:?}: taken back");
+        watching(&mut world, phone("x", "a", "presence"));
+        world.publish("a", "presence", None, Some(600), "two").expect("accepted");
+        world.settle();
+        world.wait(601);
+        world.close(8);
+        assert_eq!(world.host.ties.count(), 0, "{mode:?}: over");
+        let blocks = world.heap.blocks.get();
+        for n in 0..1000 {
+            watching(&mut world, phone(&format!("x{n}"), "b", "presence"));
+        }
+        assert_eq!(world.host.ties.count(), 1000, "{mode:?}");
+        world.close(7);
+        world.wait(1000);
+        world.run(|server| server.go_on_with_overdue(2000));
+        assert_eq!((world.subscriptions(), world.host.ties.count()), (1, 0), "{mode:?}: what ran out is not swept yet");
+        assert!(world.heap.blocks.get() < blocks + 600, "{mode:?}: tables stay, texts go");
+    }
+    let mut off = World::with(Config { publ: PublMode::Memory, ..Config::default() });
+    off.host.connection = Some(7);
+    watching(&mut off, phone("w", "a", "presence"));
+    off.publish("a", "presence", None, Some(600), "one").expect("accepted");
+    assert_eq!(off.host.ties.count(), 0, "it is off by default");
+}
+
+#[test]
+fn a_call_of_a_phone_whose_connection_is_gone_is_over() {
+    for mut world in worlds(&closing()) {
+        let mode = mode(&world);
+        watching(&mut world, phone("w", "a", "dialog"));
+        world.host.connection = Some(7);
+        world.publish("a", "dialog", None, Some(600), &info(&[("1", "confirmed")])).expect("accepted");
+        world.settle();
+        world.close(7);
+        let told = world.settle();
+        let over = "<dialog id=\"1\"><state>terminated</state></dialog>";
+        assert!(told.len() == 1 && told[0].body.contains(over), "{mode:?}: {told:?}");
+    }
+}
