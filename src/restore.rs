@@ -2,13 +2,11 @@
 
 use crate::host::now;
 use crate::params::settings;
-use crate::store::engine::Engine;
 use crate::store::{self, Shared, database, listing, schema as col};
 use kamailio::log;
 use presence_core::config::{PublMode, SubsMode};
 use presence_core::host::Resource;
 use presence_core::refusal::Fault;
-use presence_core::store::LONG_RESERVE;
 
 /// Checks the tables' versions and loads what belongs into memory. In the first process, before the others are forked
 /// and after every package was registered.
@@ -20,11 +18,7 @@ pub fn restore() -> bool {
         store::widths::read();
         let Some(store) = store::shared() else { return Ok(()) };
         match settings().core.subs {
-            SubsMode::WriteThrough => subscriptions(store)?,
-            SubsMode::WriteBack => {
-                subscriptions(store)?;
-                go_ahead();
-            }
+            SubsMode::WriteThrough | SubsMode::WriteBack => subscriptions(store)?,
             SubsMode::Memory | SubsMode::Database => {}
         }
         if settings().core.publ == PublMode::Indexed {
@@ -94,26 +88,6 @@ fn subscriptions(store: &'static Shared) -> Result<(), Fault> {
         );
     }
     Ok(())
-}
-
-/// Puts the rows ahead of what was loaded: a crash before they are flushed again must not make a CSeq be used twice.
-fn go_ahead() {
-    // The others take no statements.
-    if database::engine() == Engine::Other {
-        return;
-    }
-    let (table, ahead) = (kamailio::str::show(settings().active_watchers_table), LONG_RESERVE);
-    // Beyond that the column has no room; no dialog gets there but by thousands of crashes.
-    let room = i32::MAX.unsigned_abs() - ahead;
-    let text = format!(
-        "UPDATE {table} SET local_cseq=local_cseq+{ahead}, version=version+{ahead} WHERE local_cseq<{room} AND version<{room}"
-    );
-    if database::write(|db| db.command(&text).map(drop)).is_err() {
-        log!(
-            Warning,
-            "the rows of subscriptions could not be put ahead: a crash before the next flush may reuse CSeqs"
-        );
-    }
 }
 
 /// Counts the publications of each presentity, those too that have run out: they are counted until they are swept.

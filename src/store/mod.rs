@@ -1,7 +1,7 @@
 //! Where subscriptions and publications are: in shared memory, in the database, or in both.
 
 pub mod database;
-pub mod engine;
+mod engine;
 pub mod health;
 mod journal;
 mod ledger;

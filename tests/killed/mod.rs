@@ -42,10 +42,10 @@ impl Victim {
         }
     }
 
-    /// The processes to kill; `place` picks among those that would do.
-    fn pids(self, server: &Kamailio, place: u64) -> Vec<u32> {
+    /// The process to kill, of those that would do the one at `place`; none if all are killed.
+    fn pid(self, server: &Kamailio, place: u64) -> Option<u32> {
         if self == Self::Server {
-            return server.pids();
+            return None;
         }
         let list = server.rpc(&["core.psx"]);
         let mut found = Vec::new();
@@ -59,7 +59,7 @@ impl Victim {
             }
         }
         assert!(!found.is_empty(), "no {self:?} in {list}");
-        vec![found[place as usize % found.len()]]
+        Some(found[place as usize % found.len()])
     }
 }
 
@@ -146,14 +146,16 @@ impl Trial {
         // With write-back long enough for a flush.
         let least = if self.mode == 2 { PERIOD + LATE } else { Duration::from_millis(150) };
         let at = least + Duration::from_micros(next(random) % 400_000);
-        let pids: Vec<String> = victim.pids(server, next(random)).iter().map(u32::to_string).collect();
+        let pid = victim.pid(server, next(random));
         let (killed, down) = thread::scope(|scope| {
             for client in clients {
                 scope.spawn(|| client.go_on(&stop));
             }
             thread::sleep(at);
+            // Only now all of them are there: a server answers while it still makes its processes.
+            let pids = pid.map_or_else(|| server.pids(), |pid| vec![pid]);
             let killed = Instant::now();
-            kill_all("KILL", &pids);
+            kill_all("KILL", &pids.iter().map(u32::to_string).collect::<Vec<_>>());
             let down = wait_until_down(server);
             stop.store(true, Ordering::Relaxed);
             (killed, down)
