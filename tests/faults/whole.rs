@@ -60,11 +60,10 @@ pub fn is_whole(server: &Kamailio, stray: bool, what: &str) -> usize {
     let end = Instant::now() + Duration::from_secs(5);
     loop {
         let (table, memory) = (in_table(server), in_memory(server));
-        let Some(difference) = difference(&table, &memory, stray) else {
-            // Checks the lists in memory as well.
-            assert_eq!(server.status("parts_skipped"), 0, "{what}");
-            return memory.len();
-        };
+        // Checks the lists in memory as well. A resource that a NOTIFY is being made for is counted once more meanwhile.
+        let lists = server.rpc(&["presence.status", "check"]);
+        let broken = (!lists.contains("parts_skipped: 0")).then_some(lists);
+        let Some(difference) = difference(&table, &memory, stray).or(broken) else { return memory.len() };
         assert!(Instant::now() < end, "{what}: {difference}");
         std::thread::sleep(Duration::from_millis(50));
     }
