@@ -126,6 +126,18 @@ fn event_parameters_survive_a_restart_of_the_server() {
     }
 }
 
+/// Asks again where the host itself had no memory for the transaction, and the script said so: in a moment it frees those
+/// that have ended.
+fn patiently(mut ask: impl FnMut() -> Option<Message>) -> Message {
+    for _ in 0..50 {
+        match ask() {
+            Some(reply) if !reply.start.ends_with("/SL)") => return reply,
+            _ => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+    panic!("the host had no memory for 5 s");
+}
+
 #[test]
 fn without_memory_requests_are_503_with_retry_after_and_what_is_there_is_served() {
     if Module::from_env().is_stock() {
@@ -142,20 +154,25 @@ fn without_memory_requests_are_503_with_retry_after_and_what_is_there_is_served(
     let mut etags = Vec::new();
     for n in 0..2000 {
         let user = format!("user{n}");
-        let request = alice.publish_request(&user, "presence", None, Some(3600), &pidf(&user, "open", &long), &[]);
-        // Where the host has no memory left itself it does not answer, or with a code of its own.
-        let Some(reply) = alice.try_ask(&request) else { break };
+        let reply = patiently(|| {
+            let body = pidf(&user, "open", &long);
+            alice.try_ask(&alice.publish_request(&user, "presence", None, Some(3600), &body, &[]))
+        });
         if reply.code() != 200 {
             refused = Some(reply);
             break;
         }
         etags.push((user, reply.header("SIP-ETag").expect("a tag").to_owned()));
     }
-    let refused = refused.expect("memory runs out, and there is an answer");
+    let refused = refused.expect("memory runs out");
     assert_eq!(refused.code(), 503, "{refused:?}");
     assert!(refused.header("Retry-After").is_some_and(|v| v.parse::<u32>().is_ok_and(|s| s > 0)), "{refused:?}");
     for (user, etag) in etags.iter().take(30) {
-        assert_eq!(alice.publish_for(user, "presence", Some(etag), Some(0), "").code(), 200);
+        let reply = patiently(|| {
+            let request = alice.publish_request(user, "presence", Some(etag), Some(0), "", &[]);
+            alice.try_ask(&request)
+        });
+        assert_eq!(reply.code(), 200, "{reply:?}");
     }
     assert_eq!(alice.publish("presence", None, Some(600), &pidf("alice", "open", "back")).code(), 200);
     assert!(bob.notify().body.contains("back"));
