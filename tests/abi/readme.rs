@@ -1,5 +1,6 @@
 //! The table of the interface in README: everything that the running server offers of the module has a row, and every
-//! row names a test. `README_WRITE=1` writes the rows anew; tests that were named stay.
+//! row names a test. `README_WRITE=1` writes the rows anew; tests that were named stay. The same for the table of
+//! requirements.
 
 use crate::{ask, builder};
 use std::collections::BTreeMap;
@@ -118,6 +119,28 @@ fn only_the_name_of_a_test_is_taken_for_one() {
     ] {
         assert!(!is_test(name), "{name}");
     }
+}
+
+#[test]
+fn every_requirement_has_a_test_or_a_sentence() {
+    let text = fs::read_to_string(testkit::root().join("tests/REQUIREMENTS.md")).expect("it can be read");
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|line| line.starts_with("| R"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let mut wrong = Vec::new();
+    for (number, row) in rows.iter().enumerate() {
+        let [name, _, tests, remarks] = row[..] else { panic!("not four cells: {row:?}") };
+        assert_eq!(name, format!("R{}", number + 1), "rows in their order");
+        if tests.is_empty() && remarks.is_empty() {
+            wrong.push(format!("{name}: neither a test nor a sentence"));
+        }
+        let missing = tests.split_whitespace().map(|test| test.trim_matches('`')).filter(|test| !is_test(test));
+        wrong.extend(missing.map(|test| format!("{name}: no test \"{test}\"")));
+    }
+    assert_eq!(rows.len(), 51);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 fn write(path: &Path, readme: &str, offered: &[(String, String)]) {
