@@ -3,7 +3,7 @@
 
 mod connected;
 
-use connected::Server;
+use connected::{ROUTES, Server, with_alias};
 use testkit::phone::{Dialog, pidf};
 use testkit::{Kamailio, Phone, Transport};
 
@@ -41,17 +41,6 @@ fn watches_to_the_end(mut bob: Phone, server: &Kamailio, top_via: &str) {
     assert!(told(&mut bob, "").state().starts_with("terminated"));
 }
 
-const ROUTES: &str = r#"
-request_route {
-    if (is_method("OPTIONS")) { sl_send_reply("200", "OK"); exit; }
-    force_rport();
-    t_newtran();
-    if (is_method("PUBLISH")) { handle_publish(); t_release(); exit; }
-    handle_subscribe();
-    t_release();
-}
-"#;
-
 #[test]
 fn a_notify_goes_to_where_the_contact_says_over_the_open_connection() {
     // A WebSocket cannot be found again by the address in a Contact.
@@ -63,7 +52,7 @@ fn a_notify_goes_to_where_the_contact_says_over_the_open_connection() {
 
 #[test]
 fn a_notify_goes_by_the_connection_that_the_alias_of_the_contact_names() {
-    let server = start(&ROUTES.replace("handle_subscribe", "set_contact_alias();\n    handle_subscribe"));
+    let server = start(&with_alias());
     for transport in ALL {
         let mut bob = server.phone("bob", transport);
         bob.host = Some("bob.invalid".into());

@@ -61,6 +61,33 @@ fn a_contact_that_cannot_be_resolved_is_reported_with_its_watcher() {
 }
 
 #[test]
+fn a_watcher_who_cannot_be_reached_keeps_no_other_from_being_told() {
+    for (name, builder) in [("memory", Kamailio::builder()), ("mode 1", in_sqlite(1, 1)), ("mode 3", in_sqlite(3, 0))] {
+        let server = builder.before(DNS).start();
+        let mut alice = Phone::new("alice", server.port);
+        let mut first = Phone::new("first", server.port);
+        let mut last = Phone::new("last", server.port);
+        first.subscribe("alice", "presence", 600);
+        first.notify();
+        assert_eq!(subscribe(&mut Phone::new("bob", server.port), &format!("<{NOWHERE}>")).1.code(), 200, "{name}");
+        last.subscribe("alice", "presence", 600);
+        last.notify();
+        let mut told = |what: &str| {
+            for phone in [&mut first, &mut last] {
+                let notify = phone.notify_within(15.0);
+                assert!(notify.is_some_and(|notify| notify.body.contains("here")), "{name}, {what}: {}", phone.user);
+            }
+        };
+        assert_eq!(alice.publish("presence", None, Some(600), &pidf("alice", "open", "here")).code(), 200, "{name}");
+        told("published");
+        // The stock module stops at the first one that it cannot tell.
+        let answer = server.rpc(&["presence.refreshWatchers", "sip:alice@test.local", "presence", "1"]);
+        assert!(!answer.contains("error"), "{name}: {answer}");
+        told("refreshed by command");
+    }
+}
+
+#[test]
 fn with_notify_fail_max_a_watcher_who_cannot_be_reached_is_given_up() {
     for (name, builder) in [("memory", Kamailio::builder()), ("mode 1", in_sqlite(1, 1)), ("mode 3", in_sqlite(3, 0))] {
         let server = unresolvable(builder).param("notify_fail_max", 3).start();

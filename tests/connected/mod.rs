@@ -4,6 +4,23 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use testkit::{Builder, Kamailio, Phone, Transport, Wire};
 
+/// The script of a presence server that answers to where a request came from.
+pub const ROUTES: &str = r#"
+request_route {
+    if (is_method("OPTIONS")) { sl_send_reply("200", "OK"); exit; }
+    force_rport();
+    t_newtran();
+    if (is_method("PUBLISH")) { handle_publish(); t_release(); exit; }
+    handle_subscribe();
+    t_release();
+}
+"#;
+
+/// The same, for phones whose Contact does not say where they are (browsers): NOTIFYs find their connection.
+pub fn with_alias() -> String {
+    ROUTES.replace("handle_subscribe", "set_contact_alias();\n    handle_subscribe")
+}
+
 /// A server that listens with every transport.
 pub struct Server {
     /// The server; with the port for TCP and UDP.

@@ -1,6 +1,6 @@
 //! `expire_on_close`: what came over a connection ends with it.
 
-use crate::connected::Server;
+use crate::connected::{Server, with_alias};
 use crate::{MODES, builder, opens, publishes, told};
 use std::time::{Duration, Instant};
 use testkit::phone::{Dialog, dialog_info, pidf};
@@ -11,21 +11,8 @@ const CONNECTIONS: [Transport; 3] = [Transport::Tcp, Transport::Tls, Transport::
 /// How long it may take until everybody knows.
 const SOON: f64 = 2.0;
 
-/// A NOTIFY finds a browser, too.
-const ROUTES: &str = r#"
-request_route {
-    if (is_method("OPTIONS")) { sl_send_reply("200", "OK"); exit; }
-    force_rport();
-    t_newtran();
-    if (is_method("PUBLISH")) { handle_publish(); t_release(); exit; }
-    set_contact_alias();
-    handle_subscribe();
-    t_release();
-}
-"#;
-
 fn start(builder: Builder) -> Server {
-    Server::of(builder, ROUTES)
+    Server::of(builder, &with_alias())
 }
 
 fn subscriptions(server: &Server) -> i64 {
