@@ -3,6 +3,6 @@ main_makefile=1
 exported_vars=0
 COREPATH=.
 include Makefile.defs
-$(info FLAGS $(C_DEFS) $(CC_PMUTEX_OPTS))
+$(info FLAGS $(C_DEFS))
 .PHONY: none
 none: ; @:
