@@ -25,7 +25,7 @@ const POLITELY_BLOCKED: i32 = 5;
 /// The authorisation of a watcher: the stored one, or else what the rules say, which is then stored. Without a
 /// database everybody may watch, as in the C module.
 pub fn authorise(registry: &[Package], request: &Request<'_>) -> Result<Authorisation, Fault> {
-    let package = registry.get(usize::from(request.resource.package.0)).ok_or(Fault::Package)?;
+    let package = request.resource.package.of(registry).ok_or(Fault::Package)?;
     if !package.needs_auth || !database::is_open() {
         return Ok(Authorisation::active());
     }
@@ -127,7 +127,7 @@ fn decide(request: &Request<'_>, status: Status, reason: &[u8], rules: &Rules) -
 
 /// Watchers without a subscription who wait for a decision: pending ones in the table.
 pub fn waiting(registry: &[Package], resource: Resource<'_>) -> Result<Vec<Watcher>, Fault> {
-    let package = registry.get(usize::from(resource.package.0)).ok_or(Fault::Package)?;
+    let package = resource.package.of(registry).ok_or(Fault::Package)?;
     // DIFFERS: the C module calls a database that is not there, and dies of it.
     if !database::is_open() {
         return Ok(Vec::new());
@@ -169,7 +169,7 @@ pub fn status_of(watcher: &[u8], presentity: &[u8]) -> i32 {
         return -1;
     };
     let registry = packages::all();
-    if !registry.get(usize::from(package.0)).is_some_and(|p| p.needs_auth) {
+    if !package.of(&registry).is_some_and(|p| p.needs_auth) {
         return Status::Active as i32;
     }
     if watcher.is_empty() || presentity.is_empty() {
@@ -215,7 +215,7 @@ pub fn decide_again(resource: Resource<'_>, rules: Option<Rules>) -> (Vec<Decisi
 
 fn try_decide_again(resource: Resource<'_>, rules: Option<Rules>, new: &mut Vec<Decision>) -> Result<(), Fault> {
     let registry = packages::all();
-    let package = registry.get(usize::from(resource.package.0)).ok_or(Fault::Package)?;
+    let package = resource.package.of(&registry).ok_or(Fault::Package)?;
     if !package.needs_auth {
         log!(Error, "the package of {} needs no authorisation", show(resource.uri));
         return Err(Fault::Package);

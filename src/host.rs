@@ -52,7 +52,7 @@ impl<'m, 'r> Surroundings<'m, 'r> {
     }
 
     fn rules(&mut self, resource: Resource<'_>) -> Result<Option<&Rules>, Fault> {
-        let package = self.packages.get(usize::from(resource.package.0)).ok_or(Fault::Package)?;
+        let package = resource.package.of(&self.packages).ok_or(Fault::Package)?;
         if !package.needs_auth {
             return Ok(None);
         }
@@ -135,7 +135,7 @@ impl Host for Surroundings<'_, '_> {
         let subscription = &notice.subscription;
         let resource = Resource { uri: &subscription.presentity, package: subscription.package };
         let packages = Rc::clone(&self.packages);
-        let Some(package) = packages.get(usize::from(subscription.package.0)) else { return Sent::Failed };
+        let Some(package) = subscription.package.of(&packages) else { return Sent::Failed };
         // Rules that cannot be read let nothing through.
         let rules = if body.is_empty() { Ok(None) } else { self.rules(resource) };
         let sent =

@@ -97,7 +97,7 @@ impl Ledger for Table {
 
     fn page(&mut self, rows: &Rows<'_>, after: i32, limit: usize) -> Result<(Vec<Subscription>, Option<i32>), Fault> {
         let registry = packages::all();
-        let package = registry.get(usize::from(rows.resource.package.0)).ok_or(Fault::Package)?;
+        let package = rows.resource.package.of(&registry).ok_or(Fault::Package)?;
         let mut of = of_resource(package, rows.resource).to_vec();
         if let Some((user, domain)) = rows.watcher {
             of.extend(of_watcher(user, domain));
@@ -114,7 +114,7 @@ impl Ledger for Table {
         let registry = packages::all();
         let named = match of {
             Counted::Resource(resource) => {
-                let package = registry.get(usize::from(resource.package.0)).ok_or(Fault::Package)?;
+                let package = resource.package.of(&registry).ok_or(Fault::Package)?;
                 of_resource(package, resource)
             }
             Counted::Watcher(user, host) => of_watcher(user, host),

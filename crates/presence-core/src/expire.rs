@@ -57,7 +57,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     /// A publication is gone that its publisher did not take away. `gone` is what is shown as such, if anything is.
     fn tell_of_loss(&mut self, resource: Resource<'_>, gone: Option<&Shown>) {
         let packages = self.host.packages();
-        let has_spheres = packages.get(usize::from(resource.package.0)).is_some_and(|p| self.has_spheres(p));
+        let has_spheres = resource.package.of(&packages).is_some_and(|p| self.has_spheres(p));
         let affected = if has_spheres { self.decide_again(resource) } else { Vec::new() };
         if !self.host.config().delete_without_notify {
             self.fan_out(resource, gone, b"");
@@ -67,7 +67,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
 }
 
 fn is_of_dialogs(packages: &[Package], package: PackageId) -> bool {
-    packages.get(usize::from(package.0)).is_some_and(|p| p.family == Family::Dialog)
+    package.of(packages).is_some_and(|p| p.family == Family::Dialog)
 }
 
 /// The same publication, saying of its dialogs that they are over. None if they were.

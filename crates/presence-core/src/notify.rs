@@ -11,8 +11,7 @@ use crate::refusal::Fault;
 use crate::server::Server;
 use crate::status::Status;
 use crate::subscription::{Field, Subscription, Texts};
-use crate::time::Seconds;
-use crate::time::Timestamp;
+use crate::time::{Seconds, Timestamp};
 use crate::winfo::{self, Extent, Watcher};
 
 /// How many NOTIFYs of one dialog may fail to leave, one after the other, before the rest is left to the timer.
@@ -223,7 +222,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         list: &mut WatcherList,
     ) -> Result<Vec<u8>, Fault> {
         let packages = self.host.packages();
-        let package = packages.get(usize::from(resource.package.0)).and_then(|p| p.peer).ok_or(Fault::Package)?;
+        let package = resource.package.of(&packages).and_then(|p| p.peer).ok_or(Fault::Package)?;
         let watched = Resource { uri: resource.uri, package };
         let package = name_of(&packages, package);
         if let (Extent::Partial, Some(changed)) = (extent, &list.changed) {
@@ -256,11 +255,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             same && known.saw_before == due.saw_before && known.document.version == version
         };
         let one_for_all = self.host.config().subs.in_memory()
-            && self
-                .host
-                .packages()
-                .get(usize::from(resource.package.0))
-                .is_some_and(|p| p.family != Family::SharedLine);
+            && resource.package.of(&self.host.packages()).is_some_and(|p| p.family != Family::SharedLine);
         let known = match last.take().filter(|known| one_for_all && fits(known)) {
             Some(known) => known,
             None => LastRead {
@@ -278,7 +273,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     fn document(&mut self, resource: Resource<'_>, contact: &[u8], transitional: bool) -> Result<Document, Fault> {
         let version = self.subscriptions.version(resource);
         let packages = self.host.packages();
-        let package = packages.get(usize::from(resource.package.0)).filter(|p| !p.is_winfo());
+        let package = resource.package.of(&packages).filter(|p| !p.is_winfo());
         let Some(&Package { aggregates, family, .. }) = package else { return Ok(Document { version, body: None }) };
         if aggregates {
             let steady = !transitional;
@@ -311,7 +306,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
 
     /// The document for those who saw a publication that was just removed: it is shown as gone.
     fn document_after(&mut self, resource: Resource<'_>, gone: &Shown) -> Result<Document, Fault> {
-        if !self.host.packages().get(usize::from(resource.package.0)).is_some_and(|p| p.aggregates) {
+        if !resource.package.of(&self.host.packages()).is_some_and(|p| p.aggregates) {
             return self.document(resource, b"", false);
         }
         let version = self.subscriptions.version(resource);

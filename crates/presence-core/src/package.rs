@@ -83,16 +83,24 @@ impl Package {
     }
 }
 
+impl PackageId {
+    /// The package of this number; none for a number that none has.
+    #[must_use]
+    pub fn of(self, packages: &[Package]) -> Option<&Package> {
+        packages.get(usize::from(self.0))
+    }
+}
+
 /// The name of a package; empty for a number that none has.
 #[must_use]
 pub fn name_of(packages: &[Package], id: PackageId) -> &[u8] {
-    packages.get(usize::from(id.0)).map(|p| p.name.as_slice()).unwrap_or_default()
+    id.of(packages).map(|p| p.name.as_slice()).unwrap_or_default()
 }
 
 /// The type of a package's documents; empty for a number that none has.
 #[must_use]
 pub fn type_of(packages: &[Package], id: PackageId) -> &[u8] {
-    packages.get(usize::from(id.0)).map(|p| p.content_type.as_slice()).unwrap_or_default()
+    id.of(packages).map(|p| p.content_type.as_slice()).unwrap_or_default()
 }
 
 fn has(params: &[Param<'_>], wanted: &Param<'_>) -> bool {

@@ -96,7 +96,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     /// A publication without a SIP request: from another module, or hard state.
     pub fn put(&mut self, incoming: &Incoming<'_>) -> Result<(), Refusal> {
         let packages = self.host.packages();
-        let package = packages.get(usize::from(incoming.resource.package.0)).ok_or(Refusal::BadEvent)?;
+        let package = incoming.resource.package.of(&packages).ok_or(Refusal::BadEvent)?;
         self.take_in(incoming, package, false)
     }
 
@@ -124,7 +124,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     /// The sphere that a presentity published last, where rules may ask for it.
     pub fn sphere(&mut self, resource: Resource<'_>) -> Option<Vec<u8>> {
         let packages = self.host.packages();
-        if !packages.get(usize::from(resource.package.0)).is_some_and(|package| self.has_spheres(package)) {
+        if !resource.package.of(&packages).is_some_and(|package| self.has_spheres(package)) {
             return None;
         }
         body::sphere(&self.publications.all(resource).ok()?.last()?.body)

@@ -21,7 +21,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     /// The resource that is about the watchers of this one.
     pub(crate) fn watcher_info<'r>(&self, watched: Resource<'r>) -> Option<Resource<'r>> {
         let packages = self.host.packages();
-        let package = packages.get(usize::from(watched.package.0)).filter(|p| !p.is_winfo())?.peer?;
+        let package = watched.package.of(&packages).filter(|p| !p.is_winfo())?.peer?;
         Some(Resource { uri: watched.uri, package })
     }
 }

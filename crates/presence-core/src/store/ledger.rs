@@ -286,7 +286,7 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
     ) -> Result<Option<Notice>, Exhausted> {
         let mut block = Some(self.slots.store.block(known.texts.block())?);
         let packages = Rc::clone(&self.slots.packages);
-        let winfo = packages.get(usize::from(known.package.0)).is_some_and(Package::is_winfo);
+        let winfo = known.package.of(&packages).is_some_and(Package::is_winfo);
         let now = self.slots.now;
         let notice = self.slots.with_live(handle, |shard, index| {
             let slot = shard.slots.at_mut(index);

@@ -216,17 +216,17 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
     }
 
     fn dialog_hash(&self, dialog: DialogId<'_>) -> u64 {
-        let mut hasher = self.hasher();
-        for text in [dialog.call_id, dialog.to_tag, dialog.from_tag] {
-            hasher.write(text);
-            hasher.write_usize(text.len());
-        }
-        hasher.finish()
+        self.hash_of([dialog.call_id, dialog.to_tag, dialog.from_tag])
     }
 
     fn watcher_hash(&self, user: &[u8], host: &[u8]) -> u64 {
+        self.hash_of([user, host])
+    }
+
+    /// Of texts and of where each of them ends.
+    fn hash_of<const N: usize>(&self, texts: [&[u8]; N]) -> u64 {
         let mut hasher = self.hasher();
-        for text in [user, host] {
+        for text in texts {
             hasher.write(text);
             hasher.write_usize(text.len());
         }

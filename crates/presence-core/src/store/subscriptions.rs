@@ -66,7 +66,7 @@ pub struct Book<'s, A: Allocator, R, J> {
 
 impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
     fn is_winfo(&self, resource: Resource<'_>) -> bool {
-        self.packages.get(usize::from(resource.package.0)).is_some_and(Package::is_winfo)
+        resource.package.of(&self.packages).is_some_and(Package::is_winfo)
     }
 
     fn writes_back(&self) -> bool {
@@ -605,7 +605,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
                 return None;
             }
             let package = resource.package;
-            let winfo = packages.get(usize::from(package.0)).is_some_and(Package::is_winfo);
+            let winfo = package.of(&packages).is_some_and(Package::is_winfo);
             Some(shard.take_off(index, version, winfo, now, |slot| Handle::of_slot(handle.shard, index, slot).token()))
         });
         let notice = notice.flatten();
