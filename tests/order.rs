@@ -54,3 +54,8 @@ fn a_call_that_is_over_stays_over_in_mariadb() {
 fn of_several_dialogs_in_one_document_each_goes_its_way() {
     [0, 1, 2].iter().for_each(|publ| lamps::several_in_one(*publ));
 }
+
+#[test]
+fn the_end_of_one_branch_does_not_hide_another() {
+    [0, 1, 2].iter().for_each(|publ| lamps::branches(*publ));
+}

@@ -132,8 +132,8 @@ impl Table {
         }
     }
 
-    /// In a transaction: takes the publications away that are about this dialog. How many there were, and the document
-    /// of one that says that it is over.
+    /// In a transaction: takes the publications away in whose place one comes that is `about` this
+    /// ([`Publications::insert`]). How many there were, and the document that stays.
     fn take_out(
         &self,
         db: &mut Connection,
@@ -145,26 +145,30 @@ impl Table {
             let part = Part { by: b"id", rows: PAGE, after: seen };
             let rows = db.query(table(), &[col::ETAG, col::BODY, col::EXPIRES], &self.of(resource), Some(part))?;
             for row in rows.iter() {
-                let Some(found) = body::about(row.text(1)).filter(|found| found.dialog == about.dialog) else {
+                let Some(found) = body::about(row.text(1)).filter(|found| found.dialog.may_be(&about.dialog)) else {
                     continue;
                 };
-                tags.push(row.text(0).to_vec());
                 let lives = Timestamp::from_column(row.int(2)) > self.now.unix;
                 if found.is_over && lives && !about.is_over {
-                    over = Some(row.text(1).to_vec());
+                    over = Some((row.text(0).to_vec(), row.text(1).to_vec()));
                 }
+                tags.push(row.text(0).to_vec());
             }
             seen += rows.len();
             if rows.len() < PAGE || !database::knows_parts() {
                 break;
             }
         }
+        let document = over.map(|(tag, document)| {
+            tags = vec![tag];
+            document
+        });
         let mut gone = 0;
         for tag in &tags {
             db.delete(table(), &self.named(resource, tag))?;
             gone += database::changed_rows(db).unwrap_or(1);
         }
-        Ok((gone, over))
+        Ok((gone, document))
     }
 
     /// In a transaction: puts a publication there instead of others. How many these were.

@@ -29,7 +29,7 @@ impl Trial {
             .memory(1024, 8)
             .debug(0)
             .packages(&["presence_xml"])
-            .extra("modparam(\"tm\", \"wt_timer\", 300)");
+            .extra("modparam(\"tm\", \"wt_timer\", 2000)");
         if self.mode == 0 {
             return builder.start();
         }

@@ -124,7 +124,7 @@ impl Trial {
             .children(4)
             .memory(1024, 8)
             // What tm keeps of so many requests.
-            .extra("modparam(\"tm\", \"wt_timer\", 300)")
+            .extra("modparam(\"tm\", \"wt_timer\", 2000)")
             .packages(&["presence_xml"])
             .param("publ_cache", publ_cache)
             .param("subs_db_mode", self.mode)

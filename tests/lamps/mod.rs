@@ -111,3 +111,56 @@ pub fn several_in_one(publ: u8) {
     assert_eq!(line.publish("dialog", tag.as_deref(), Some(600), &document(["confirmed", "early"])).code(), 200);
     assert_eq!(watcher.notify_within(0.2), None);
 }
+
+/// A call that is forked: its branches have one id, and another tag each.
+pub fn branches(publ: u8) {
+    let server = Kamailio::builder().database(Database::Sqlite("WAL")).param("publ_cache", publ).start();
+    let branch = |id: &str, tag: &str, state: &str| {
+        format!(
+            "<?xml version=\"1.0\"?>\r\n<dialog-info xmlns=\"urn:ietf:params:xml:ns:dialog-info\" version=\"0\" \
+             state=\"full\" entity=\"sip:line@test.local\"><dialog id=\"{id}\" local-tag=\"l\" remote-tag=\"{tag}\" \
+             direction=\"initiator\"><state>{state}</state></dialog></dialog-info>\r\n"
+        )
+    };
+    let shown = |line: &str| {
+        let mut watcher = Phone::new("watcher", server.port);
+        watcher.subscribe(line, "dialog", 0);
+        watcher.notify().body
+    };
+    let publish = |line: &str, tag: Option<&str>, body: &str| {
+        let reply = Phone::new(line, server.port).publish("dialog", tag, Some(600), body);
+        assert_eq!(reply.code(), 200, "{reply:?}");
+        reply.header("SIP-ETag").expect("a tag").to_owned()
+    };
+    // Each is published for itself.
+    for document in [
+        branch("call", "", "early"),
+        branch("call", "one", "confirmed"),
+        branch("call", "other", "terminated"),
+        branch("call", "other", "early"),
+        branch("call", "", "early"),
+    ] {
+        publish("line", None, &document);
+    }
+    let body = shown("line");
+    let states = ["confirmed", "terminated", "early"].map(|state| body.matches(&format!(">{state}<")).count());
+    assert_eq!(states, [1, 1, 0], "publ_cache {publ}: {body}");
+    publish("line", None, &branch("call", "one", "terminated"));
+    let body = shown("line");
+    assert!(!body.contains("confirmed"), "publ_cache {publ}: {body}");
+    // All are published in one place.
+    let mut tag = None;
+    for (document, expected) in [
+        (branch("call", "", "early"), "early"),
+        (branch("call", "one", "confirmed"), "confirmed"),
+        (branch("call", "other", "terminated"), "confirmed"),
+        (branch("call", "one", "terminated"), "terminated"),
+        (branch("call", "one", "confirmed"), "terminated"),
+        (branch("next", "", "early"), "early"),
+    ] {
+        tag = Some(publish("place", tag.as_deref(), &document));
+        let body = shown("place");
+        assert!(body.contains(&format!(">{expected}<")), "publ_cache {publ}, {expected} after {document}: {body}");
+        assert_eq!(body.matches("<dialog ").count(), 1, "{body}");
+    }
+}

@@ -10,6 +10,7 @@ mod dialoginfo;
 mod http;
 mod lines;
 mod mwi;
+mod privacy;
 mod rules;
 mod sphere;
 mod transformations;

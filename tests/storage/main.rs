@@ -30,6 +30,7 @@ mod committed;
 mod contention;
 mod differences;
 mod flush;
+mod guessed;
 mod modes;
 mod others;
 mod outage;

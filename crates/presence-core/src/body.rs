@@ -9,8 +9,26 @@ use quick_xml::events::Event as Xml;
 pub struct Dialog {
     /// Its `id`; empty if there is none.
     pub id: Vec<u8>,
+    /// Its `local-tag`; empty if there is none.
+    pub local_tag: Vec<u8>,
+    /// Its `remote-tag`; empty if there is none.
+    pub remote_tag: Vec<u8>,
     /// The text of its `state` element.
     pub state: Vec<u8>,
+}
+
+impl Dialog {
+    /// Whether both may be one dialog: a tag that one of them does not have yet is any tag. The branches of a forked call
+    /// have one id in what many servers publish, and differ in a tag (RFC 4235 4.1.2).
+    #[must_use]
+    pub fn may_be(&self, other: &Self) -> bool {
+        let fits = |a: &[u8], b: &[u8]| a.is_empty() || b.is_empty() || a == b;
+        self.id == other.id && fits(&self.local_tag, &other.local_tag) && fits(&self.remote_tag, &other.remote_tag)
+    }
+
+    fn is_over(&self) -> bool {
+        self.state == b"terminated"
+    }
 }
 
 /// The document is not well-formed.
@@ -29,7 +47,12 @@ pub fn dialogs(document: &[u8]) -> Result<Vec<Dialog>, Malformed> {
             ([_, name], Piece::Open(attributes)) => {
                 in_dialog = name.eq_ignore_ascii_case(b"dialog");
                 if in_dialog {
-                    found.push(Dialog { id: attributes(b"id"), state: Vec::new() });
+                    found.push(Dialog {
+                        id: attributes(b"id"),
+                        local_tag: attributes(b"local-tag"),
+                        remote_tag: attributes(b"remote-tag"),
+                        state: Vec::new(),
+                    });
                 }
             }
             ([_, _, name], Piece::Text(text)) if in_dialog && name.eq_ignore_ascii_case(b"state") => {
@@ -47,8 +70,8 @@ pub fn dialogs(document: &[u8]) -> Result<Vec<Dialog>, Malformed> {
 /// What a dialog-info document is about.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct About {
-    /// The id of its first dialog.
-    pub dialog: Vec<u8>,
+    /// Its first dialog.
+    pub dialog: Dialog,
     /// All its dialogs are over.
     pub is_over: bool,
 }
@@ -57,18 +80,27 @@ pub struct About {
 #[must_use]
 pub fn about(document: &[u8]) -> Option<About> {
     let all = dialogs(document).ok()?;
-    let dialog = all.first().filter(|first| !first.id.is_empty())?.id.clone();
-    Some(About { dialog, is_over: are_over(&all) })
+    let is_over = are_over(&all);
+    let dialog = all.into_iter().next().filter(|first| !first.id.is_empty())?;
+    Some(About { dialog, is_over })
 }
 
 fn are_over(dialogs: &[Dialog]) -> bool {
-    !dialogs.is_empty() && dialogs.iter().all(|d| d.state == b"terminated")
+    !dialogs.is_empty() && dialogs.iter().all(Dialog::is_over)
 }
 
-/// Whether all dialogs of the document are over. False for a document without dialogs.
+/// Whether a publication goes on showing its document when a new one comes for it. What is over stays over, until the
+/// new document has another dialog; and two who talk on one branch of a forked call are not hidden by the end of
+/// another branch.
 #[must_use]
-pub fn all_terminated(document: &[u8]) -> bool {
-    dialogs(document).is_ok_and(|dialogs| are_over(&dialogs))
+pub fn outlasts(old: &[u8], new: &[u8]) -> bool {
+    let (Ok(old), Ok(new)) = (dialogs(old), dialogs(new)) else { return false };
+    if are_over(&old) {
+        return new.iter().all(|dialog| old.iter().any(|other| dialog.may_be(other)));
+    }
+    let is_other_branch = |dialog: &Dialog, other: &Dialog| dialog.id == other.id && !dialog.may_be(other);
+    let mut talking = old.iter().filter(|dialog| dialog.state == b"confirmed");
+    are_over(&new) && talking.any(|dialog| new.iter().all(|other| is_other_branch(dialog, other)))
 }
 
 /// Whether a dialog of the document is confirmed: two are talking.
@@ -80,7 +112,7 @@ pub fn any_confirmed(document: &[u8]) -> bool {
 /// The document that says of the dialogs of another one that they are over (RFC 4235 3.7.1). None if all were.
 #[must_use]
 pub fn dialogs_over(document: &[u8], entity: &[u8]) -> Option<Vec<u8>> {
-    let dialogs = dialogs(document).ok()?.into_iter().filter(|d| d.state != b"terminated");
+    let dialogs = dialogs(document).ok()?.into_iter().filter(|d| !d.is_over());
     let over: String = dialogs
         .map(|d| {
             // As it stood between quotes.
@@ -212,16 +244,15 @@ mod tests {
         let found = dialogs(&doc).expect("well-formed");
         let pairs: Vec<_> = found.iter().map(|d| (&d.id[..], &d.state[..])).collect();
         assert_eq!(pairs, [(&b"d1"[..], &b"terminated"[..]), (b"d2", b"confirmed"), (b"", b"")]);
-        assert!(!all_terminated(&doc));
+        assert!(!are_over(&found));
     }
 
     #[test]
-    fn terminated_means_all_of_them() {
-        assert!(all_terminated(&info("<dialog id=\"a\"><state>terminated</state></dialog>")));
-        assert!(!all_terminated(&info("")));
-        assert!(!all_terminated(b"not xml"));
-        let over = About { dialog: b"a".to_vec(), is_over: true };
-        assert_eq!(about(&info("<dialog id=\"a\"><state>terminated</state></dialog>")), Some(over));
+    fn over_means_all_of_them() {
+        let of = |id: &str, state: &str| format!("<dialog id=\"{id}\"><state>{state}</state></dialog>");
+        let is_over = |dialogs: &str| about(&info(dialogs)).map(|about| (about.dialog.id, about.is_over));
+        assert_eq!(is_over(&of("a", "terminated")), Some((b"a".to_vec(), true)));
+        assert_eq!(is_over(&(of("a", "terminated") + &of("b", "early"))), Some((b"a".to_vec(), false)));
         assert_eq!(about(&info("<dialog><state>terminated</state></dialog>")), None);
         assert_eq!(about(&info("")), None);
     }
@@ -231,12 +262,55 @@ mod tests {
         let dialogs_of = |id: &str, state: &str| format!("<dialog id={id}><state>{state}</state></dialog>");
         let doc = info(&(dialogs_of("'a&amp;\"b'", "confirmed") + &dialogs_of("'c'", "terminated")));
         let over = dialogs_over(&doc, b"sip:a@b").expect("one was not");
-        assert!(all_terminated(&over), "{}", String::from_utf8_lossy(&over));
+        assert!(are_over(&dialogs(&over).expect("well-formed")), "{}", String::from_utf8_lossy(&over));
         assert_eq!(dialogs(&over).expect("well-formed")[0].id, b"a&amp;&quot;b");
         assert_eq!(dialogs(&over).expect("well-formed").len(), 1);
         assert_eq!(dialogs_over(&info(&dialogs_of("'c'", "terminated")), b"sip:a@b"), None);
         assert_eq!(dialogs_over(&info(""), b"sip:a@b"), None);
         assert_eq!(dialogs_over(b"not xml", b"sip:a@b"), None);
+    }
+
+    #[test]
+    fn branches_of_a_call_differ_in_a_tag() {
+        let dialog = |id: &[u8], local: &[u8], remote: &[u8]| Dialog {
+            id: id.to_vec(),
+            local_tag: local.to_vec(),
+            remote_tag: remote.to_vec(),
+            state: Vec::new(),
+        };
+        let (branch, unknown) = (dialog(b"a", b"l", b"r"), dialog(b"a", b"", b""));
+        assert!(branch.may_be(&branch) && branch.may_be(&unknown) && unknown.may_be(&branch));
+        assert!(branch.may_be(&dialog(b"a", b"l", b"")));
+        for other in
+            [dialog(b"a", b"l", b"q"), dialog(b"a", b"k", b"r"), dialog(b"a", b"k", b""), dialog(b"b", b"", b"")]
+        {
+            assert!(!branch.may_be(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_over_and_who_talks_outlasts_other_branches() {
+        let of = |id: &str, tag: &str, state: &str| {
+            info(&format!("<dialog id=\"{id}\" remote-tag=\"{tag}\"><state>{state}</state></dialog>"))
+        };
+        for (old, new, expected) in [
+            (of("a", "", "terminated"), of("a", "", "early"), true),
+            (of("a", "r", "terminated"), of("a", "", "early"), true),
+            (of("a", "r", "terminated"), of("a", "r", "confirmed"), true),
+            (of("a", "r", "terminated"), of("a", "q", "confirmed"), false),
+            (of("a", "", "terminated"), of("b", "", "early"), false),
+            (of("a", "r", "confirmed"), of("a", "q", "terminated"), true),
+            (of("a", "r", "confirmed"), of("a", "r", "terminated"), false),
+            (of("a", "r", "confirmed"), of("a", "", "terminated"), false),
+            (of("a", "r", "confirmed"), of("b", "q", "terminated"), false),
+            (of("a", "r", "early"), of("a", "q", "terminated"), false),
+            (of("a", "r", "confirmed"), info(""), false),
+            (of("a", "r", "terminated"), info(""), true),
+            (of("a", "r", "terminated"), b"not xml".to_vec(), false),
+        ] {
+            let text = |document: &[u8]| String::from_utf8_lossy(document).into_owned();
+            assert_eq!(outlasts(&old, &new), expected, "{} {}", text(&old), text(&new));
+        }
     }
 
     #[test]

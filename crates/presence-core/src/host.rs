@@ -371,9 +371,9 @@ pub struct Change<'a> {
 
 /// The shelf of publications.
 pub trait Publications {
-    /// Puts a new publication there. `replace`: instead of one with the same tag. `about`: instead of one about the same
-    /// dialog, in one step. If that one says that the dialog is over and the new one does not, its document stays: what
-    /// is over stays over.
+    /// Puts a new publication there. `replace`: instead of one with the same tag. `about`: instead of those that may be about
+    /// the same dialog, in one step. If one of these says that the dialog is over and the new one does not, its document
+    /// stays, and so do the others, which are about other branches: what is over stays over.
     fn insert(
         &mut self,
         resource: Resource<'_>,

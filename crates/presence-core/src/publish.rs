@@ -179,10 +179,8 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
                 self.confirm(reply, lifetime.unwrap_or_default(), etag);
                 return Ok(None);
             }
-            if package.family == Family::Dialog && body::all_terminated(&old.body) {
-                // What is over stays over: a late update is accepted, and not shown.
-                body = None;
-            }
+            // A late update is accepted, and not shown.
+            body = body.filter(|new| package.family != Family::Dialog || !body::outlasts(&old.body, new));
             lifetime = self.granted(lifetime, package, body.unwrap_or(&old.body));
         }
         let about = if package.family == Family::Dialog { body.and_then(body::about) } else { None };

@@ -26,6 +26,7 @@ pub use rows::{Row, RowState};
 pub use subscriptions::{Book, Journal, LONG_RESERVE, RESERVE};
 pub use ties::Ties;
 
+use crate::body::{About, Dialog};
 use crate::dialog::DialogId;
 use crate::host::{Resource, Token};
 use crate::refusal::Exhausted;
@@ -35,7 +36,7 @@ use core::hash::{BuildHasher, Hasher};
 use core::sync::atomic::{AtomicBool, Ordering};
 use dialogs::Dialogs;
 use lock_api::{Mutex, MutexGuard, RawMutex};
-use records::Slot;
+use records::{Mark, Slot};
 use shard::{Gift, Key, Shard, Wants};
 
 /// Parts of the dialog index: more than shards, because a part that grows moves all its entries under its lock.
@@ -208,11 +209,12 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
         Key { hash: hasher.finish(), uri: resource.uri, package: resource.package }
     }
 
-    /// Of the id of a dialog that is published; never 0.
-    fn published_hash(&self, id: &[u8]) -> u64 {
-        let mut hasher = self.hasher();
-        hasher.write(id);
-        hasher.finish() | 1
+    /// What is kept of what a document of dialogs is about.
+    fn mark(&self, about: &About) -> Mark {
+        // The upper half: the lower one is odd.
+        let tag = |tag: &[u8]| if tag.is_empty() { 0 } else { (self.hash_of([tag]) >> 32) as u32 | 1 };
+        let Dialog { id, local_tag, remote_tag, .. } = &about.dialog;
+        Mark { dialog: self.hash_of([id]) | 1, tags: [tag(local_tag), tag(remote_tag)], is_over: about.is_over }
     }
 
     fn dialog_hash(&self, dialog: DialogId<'_>) -> u64 {

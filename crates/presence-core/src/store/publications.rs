@@ -2,7 +2,7 @@
 
 use super::Store;
 use super::chain::{push, unlink};
-use super::records::{Block, Place, Shelved, pack, unpack};
+use super::records::{Block, Mark, Place, Shelved, pack, unpack};
 use super::shard::{Shard, Trash, Wants};
 use super::slab::{NIL, Record};
 use crate::body::About;
@@ -64,10 +64,18 @@ fn each<A: Allocator + Clone>(shard: &Shard<A>, resource: u32) -> impl Iterator<
     })
 }
 
-/// Another publication of the same resource that is about this dialog.
-fn other_about<A: Allocator + Clone>(shard: &Shard<A>, index: u32, dialog: u64) -> Option<u32> {
-    let mut all = each(shard, shard.shelf.at(index).resource);
-    all.find(|&other| other != index && dialog != 0 && shard.shelf.at(other).dialog == dialog)
+/// Another publication of the same resource that may be about this one's dialog and is `wanted`.
+fn other_about<A: Allocator + Clone>(
+    shard: &Shard<A>,
+    index: u32,
+    wanted: impl Fn(&Shelved<A>) -> bool,
+) -> Option<u32> {
+    let own = shard.shelf.at(index);
+    let mut others = each(shard, own.resource).filter(|&other| other != index);
+    others.find(|&other| {
+        let other = shard.shelf.at(other);
+        own.about.may_be(other.about) && wanted(other)
+    })
 }
 
 /// The state of a resource changes: under the same lock, so that what is read of a version is this version's, and
@@ -114,9 +122,8 @@ impl<A: Allocator + Clone, R: RawMutex> Shelf<'_, A, R> {
         })
     }
 
-    /// What is kept of what a document is about.
-    fn mark(&self, about: Option<&About>) -> (u64, bool) {
-        about.map_or((0, false), |about| (self.store.published_hash(&about.dialog), about.is_over))
+    fn mark(&self, about: Option<&About>) -> Mark {
+        about.map_or_else(Mark::default, |about| self.store.mark(about))
     }
 }
 
@@ -134,7 +141,7 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
         let mut text: Block<A> = Some(self.store.block(&texts)?);
         let mut body: Block<A> = Some(self.store.block(&publication.body)?);
         let mut uri: Block<A> = Some(self.store.block(resource.uri)?);
-        let ((dialog, is_over), now) = (self.mark(about), self.now.unix.0);
+        let (about, now) = (self.mark(about), self.now.unix.0);
         let mut trash: Trash<A> = Vec::with_capacity(8);
         let wants = Wants { slot: false, resource: true, shelf: true };
         self.store.insert_with(number, wants, |shard| {
@@ -147,8 +154,7 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
                 expires: publication.expires.0,
                 received: publication.received.0,
                 priority: publication.priority,
-                dialog,
-                is_over,
+                about,
                 ..Shelved::vacant()
             };
             let list = shard.shelf_timers.add(&mut shard.shelf, index);
@@ -161,16 +167,17 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
             if let Some(old) = same {
                 take_off(shard, old, true, &mut trash);
             }
-            // There is one, or two if a publication came to be about another one's dialog.
-            while let Some(old) = other_about(shard, index, dialog) {
-                let before = shard.shelf.at(old);
-                if before.is_over && before.expires > now && !shard.shelf.at(index).is_over {
-                    let document = shard.shelf.at_mut(old).body.take();
-                    let new = shard.shelf.at_mut(index);
-                    new.is_over = true;
-                    trash.push(core::mem::replace(&mut new.body, document));
-                }
+            let is_over = |old: &Shelved<A>| old.about.is_over && old.expires > now;
+            if let Some(old) = other_about(shard, index, |old| !about.is_over && is_over(old)) {
+                let (document, was) = (shard.shelf.at_mut(old).body.take(), shard.shelf.at(old).about);
+                let new = shard.shelf.at_mut(index);
+                new.about = was;
+                trash.push(core::mem::replace(&mut new.body, document));
                 take_off(shard, old, true, &mut trash);
+            } else {
+                while let Some(old) = other_about(shard, index, |_| true) {
+                    take_off(shard, old, true, &mut trash);
+                }
             }
             Some(())
         })?;
@@ -191,7 +198,7 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
             Some(body) => Some(self.store.block(body)?),
             None => None,
         };
-        let (dialog, is_over) = self.mark(change.about);
+        let about = self.mark(change.about);
         let done = self.with(resource, etag, |shard, index| {
             // Without a document the state is the same, and nobody is told.
             if change.body.is_some() {
@@ -201,7 +208,7 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
             core::mem::swap(&mut record.text, &mut text);
             if body.is_some() {
                 core::mem::swap(&mut record.body, &mut body);
-                (record.dialog, record.is_over) = (dialog, is_over);
+                record.about = about;
             }
             let (before, list, number) = (record.expires, record.timer_list, record.resource);
             record.expires = change.expires.0;

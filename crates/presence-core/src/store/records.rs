@@ -214,10 +214,26 @@ pub struct Shelved<A: Allocator> {
     pub received: u32,
     pub priority: i32,
     pub timer_list: u16,
-    /// The hash of the dialog that it is about; 0: of none.
+    pub about: Mark,
+}
+
+/// What is kept of what a document of dialogs is about.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Mark {
+    /// The hash of its first dialog's id; 0: it is about none.
     pub dialog: u64,
+    /// The hashes of this dialog's tags; 0: it has none yet.
+    pub tags: [u32; 2],
     /// It says that this dialog is over.
     pub is_over: bool,
+}
+
+impl Mark {
+    /// Whether both may be about one dialog ([`Dialog::may_be`](crate::body::Dialog::may_be)).
+    pub fn may_be(self, other: Self) -> bool {
+        let mut tags = self.tags.into_iter().zip(other.tags);
+        self.dialog != 0 && self.dialog == other.dialog && tags.all(|(a, b)| a == 0 || b == 0 || a == b)
+    }
 }
 
 impl<A: Allocator> Record for Shelved<A> {
@@ -232,8 +248,7 @@ impl<A: Allocator> Record for Shelved<A> {
             received: 0,
             priority: 0,
             timer_list: 0,
-            dialog: 0,
-            is_over: false,
+            about: Mark::default(),
         }
     }
 }
