@@ -12,13 +12,13 @@ for name in "$@"; do
 	tests="${tests:-} --test $name"
 done
 # shellcheck disable=SC2086
-$cargo test --release --no-run ${tests:?no test is named} 2>&1 | tail -n 1
+$cargo test --no-run ${tests:?no test is named} 2>&1 | tail -n 1
 for module in ours stock; do
 	[ "$module" = stock ] && PRESENCE_SO=stock || PRESENCE_SO=$ours
 	export PRESENCE_SO
 	echo "running with the module: $module" >&2
 	# A test that fails is for the table to judge.
 	# shellcheck disable=SC2086
-	$cargo test --release --no-fail-fast $tests -- --show-output --test-threads "${RUST_TEST_THREADS:-4}" >"$logs/$module" 2>&1 || true
+	$cargo test --no-fail-fast $tests -- --show-output --test-threads "${RUST_TEST_THREADS:-4}" >"$logs/$module" 2>&1 || true
 done
-$cargo run --release --quiet --package testkit --bin columns -- "$logs/ours" "$logs/stock" tests/STOCK.md
+$cargo run --quiet --package testkit --bin columns -- "$logs/ours" "$logs/stock" tests/STOCK.md
