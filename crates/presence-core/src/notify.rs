@@ -17,6 +17,9 @@ use crate::winfo::{self, Extent, Watcher};
 /// How many NOTIFYs of one dialog may fail to leave, one after the other, before the rest is left to the timer.
 const UNSENT_IN_A_ROW: usize = 4;
 
+/// After how many postponed changes in a row that cannot be told the rest is left to the next tick.
+const UNTOLD_IN_A_ROW: usize = 4;
+
 /// A document, and the version of the state that it shows at least.
 struct Document {
     version: Version,
@@ -94,13 +97,19 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         Ok(())
     }
 
-    /// Tells of changes that could not be told when they came, until one of them cannot be told again.
+    /// Tells of changes that could not be told when they came, until a few in a row cannot be told again.
     pub fn tell_postponed(&mut self, budget: usize) {
+        let mut failures = 0;
         for _ in 0..budget {
             let Some((uri, package)) = self.subscriptions.postponed() else { return };
             let resource = Resource { uri: &uri, package };
-            if self.try_fan_out(resource, None, b"").is_err() {
-                self.subscriptions.postpone(resource);
+            if self.try_fan_out(resource, None, b"").is_ok() {
+                failures = 0;
+                continue;
+            }
+            self.subscriptions.postpone(resource);
+            failures += 1;
+            if failures == UNTOLD_IN_A_ROW {
                 return;
             }
         }
