@@ -113,6 +113,7 @@ fn slowly(db: &Database, publ: u8, subs: u8) {
     let plan = Plan::new();
     let server = plan.applied_to(server(db, publ, subs)).children(4).start();
     let mut pair = Pair::meet(&server);
+    server.is_complete();
     plan.set(Fault::Slow(DELAY));
     let body = pidf("alice", "open", "slowly");
     let publish = pair.alice.publish_request("alice", "presence", Some(&pair.etag), Some(600), &body, &[]);

@@ -20,6 +20,8 @@ const LATE: Duration = Duration::from_millis(1500);
 /// How long a server may take to go down when one of its processes has died. Kamailio's tm may wait for a lock of a dead
 /// process; after 60 s Kamailio aborts itself.
 const DOWN: Duration = Duration::from_secs(75);
+/// The same when it died with a lock of the module's, and so with none of tm's.
+const DOWN_WITHOUT_LOCK: Duration = Duration::from_secs(20);
 
 /// Who is killed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -205,6 +207,7 @@ impl Trial {
             (killed, down)
         });
         sum.kills += 1;
+        assert!(inside.is_none() || down < DOWN_WITHOUT_LOCK, "{victim:?} died under a lock: down after {down:?}");
         sum.slowest = sum.slowest.max(down);
         killed
     }

@@ -650,7 +650,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
                     }
                 }
                 Landing::Failed if slot.overtaken < ATTEMPTS => {
-                    // Counted when it is tried again (`overtake`).
+                    slot.overtaken += 1;
                     slot.since = now.steady.tick();
                     shard.owe(index, now);
                     return false;
