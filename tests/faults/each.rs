@@ -185,7 +185,7 @@ fn at_some_steps(db: &Database, publ: u8, subs: u8, kinds: &[Kind], first: u64) 
         refused += run.refused;
         // What a flush could not write it writes with the next one.
         let _ = server.rpc(&["presence.cleanup"]);
-        is_whole(&server, matches!(kind, Kind::DoneAndDenied | Kind::CutAfter), &run.what);
+        is_whole(&server, kind.leaves_doubt() && kind != Kind::TwoNotDone, &run.what);
         publications(&server, &run);
         assert!(server.is_running(), "{}:\n{}", run.what, server.log());
         if failed == 0 {
