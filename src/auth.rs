@@ -4,8 +4,8 @@ use crate::abi::packages::{self, Rules};
 use crate::commands::with_server;
 use crate::host::now;
 use crate::params::settings;
-use crate::store::database;
 use crate::store::schema as col;
+use crate::store::{database, health};
 use kamailio::db::{Assign, Condition, Op, Row, Value};
 use kamailio::log;
 use kamailio::str::show;
@@ -29,11 +29,13 @@ pub fn authorise(registry: &[Package], request: &Request<'_>) -> Result<Authoris
     if !package.needs_auth || !database::is_open() {
         return Ok(Authorisation::active());
     }
-    match stored(package, request) {
+    let in_memory = settings().core.subs == SubsMode::WriteBack;
+    let known = if in_memory && health::is_hanging() { Err(Fault::Storage) } else { stored(package, request) };
+    match known {
         Ok(Some(stored)) => return Ok(stored),
         Ok(None) => {}
         // What is stored is what the rules said. Subscriptions in memory go on without the database.
-        Err(_) if settings().core.subs == SubsMode::WriteBack => {
+        Err(_) if in_memory => {
             return decide(request, Status::Pending, b"", &Rules::of(request.resource)?);
         }
         Err(fault) => return Err(fault),

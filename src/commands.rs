@@ -4,7 +4,7 @@ use crate::abi::{packages, pv};
 use crate::host::Surroundings;
 use crate::ingress;
 use crate::params::settings;
-use crate::store;
+use crate::store::{self, database};
 use kamailio::log;
 use kamailio::msg::Message;
 use kamailio::str::{show, show_start};
@@ -22,6 +22,7 @@ pub fn with_server<R>(
     msg: Option<&mut Message<'_>>,
     run: impl FnOnce(&mut Server<'_, Surroundings<'_, '_>, dyn Subscriptions + '_, dyn Publications + '_>) -> R,
 ) -> (Option<R>, bool) {
+    let _waits = msg.is_some().then(database::wait_for_one_answer);
     let mut host = Surroundings::new(msg);
     let result =
         store::with(|subscriptions, publications| run(&mut Server { host: &mut host, subscriptions, publications }));

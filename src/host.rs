@@ -3,7 +3,7 @@
 use crate::abi::packages::{self, Rules};
 use crate::abi::pv;
 use crate::params::settings;
-use crate::store;
+use crate::store::{self, database};
 use kamailio::msg::Message;
 use kamailio::tm;
 use kamailio::{log, sl};
@@ -93,7 +93,8 @@ impl Host for Surroundings<'_, '_> {
     fn reply(&mut self, (code, phrase): refusal::Status, headers: &[u8]) -> bool {
         let Some(msg) = self.msg.as_deref_mut() else { return true };
         self.replied = true;
-        crate::store::database::settle();
+        database::settle();
+        database::answered();
         let sent = sl::reply(msg, code, phrase, headers);
         if !sent {
             log!(Error, "the reply {code} could not be sent");

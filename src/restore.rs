@@ -2,11 +2,13 @@
 
 use crate::host::now;
 use crate::params::settings;
-use crate::store::{self, Shared, database, listing, schema as col};
+use crate::store::{self, Shared, database, listing, rows, schema as col};
 use kamailio::log;
 use presence_core::config::{PublMode, SubsMode};
 use presence_core::host::Resource;
 use presence_core::refusal::Fault;
+use presence_core::store::LONG_RESERVE;
+use presence_core::subscription::Subscription;
 
 /// Checks the tables' versions and loads what belongs into memory. In the first process, before the others are forked
 /// and after every package was registered.
@@ -32,7 +34,7 @@ pub fn restore() -> bool {
     let outcome = loaded();
     database::close();
     if outcome.is_err() {
-        log!(Error, "the tables of the database could not be read");
+        log!(Error, "the tables of the database could not be read, or not be written");
     }
     outcome.is_ok()
 }
@@ -59,13 +61,20 @@ fn versions_fit() -> bool {
 
 fn subscriptions(store: &'static Shared) -> Result<(), Fault> {
     let now = now().unix;
+    let writes_back = settings().core.subs == SubsMode::WriteBack;
     let (mut loaded, mut foreign, mut next) = (0u64, 0u64, Some(0));
     while let Some(after) = next {
         let page = listing::rows_of_subscriptions(after)?;
-        for row in page.entries {
+        let lives = |row: &&(listing::Place, Subscription)| row.1.expires >= now;
+        if writes_back {
+            // Before the first NOTIFY: a crash may come before the first flush.
+            let live: Vec<_> = page.entries.iter().flatten().filter(lives).collect();
+            rows::put_ahead(&live, LONG_RESERVE)?;
+        }
+        for row in &page.entries {
             match row {
-                Some(subscription) if subscription.expires >= now => {
-                    store::load(store, &subscription).map_err(|_| {
+                Some(row) if lives(&row) => {
+                    store::load(store, &row.1).map_err(|_| {
                         log!(
                             Error,
                             "no shared memory for the subscriptions in the table: start the server with more (-m)"

@@ -168,9 +168,15 @@ fn write_batch(store: &store::Shared, batch: &[Row], refused: &mut Vec<Row>) -> 
     if batch.is_empty() {
         return Ok(());
     }
+    let start = Instant::now();
     if database::write_together(|db| batch.iter().try_for_each(|row| write_row(db, row))).is_ok() {
         batch.iter().for_each(|row| store.row_written(row));
         return Ok(());
+    }
+    if start.elapsed() >= settings().db_wait {
+        // Not a bad row: whoever asks waits in vain.
+        refused.extend_from_slice(batch);
+        return Err(Fault::Storage);
     }
     let mut in_a_row = 0;
     for (at, row) in batch.iter().enumerate() {
@@ -200,7 +206,7 @@ fn write_again(db: &mut kamailio::db::Connection, row: &Row) -> Result<(), kamai
 fn write_row(db: &mut kamailio::db::Connection, row: &Row) -> Result<(), kamailio::db::Failed> {
     match row.state {
         RowState::Missing => rows::insert(db, &row.subscription, 0),
-        RowState::Behind => rows::update(db, &row.subscription, 0, &rows::identity(row.subscription.texts.dialog())),
+        RowState::Behind => rows::write(db, &row.subscription, 0),
         RowState::Gone => rows::delete(db, row.subscription.texts.dialog()),
     }
 }

@@ -5,6 +5,9 @@
 //! time, until the request's patience (`db_wait_time`) is over. What fails for another reason than a lock is tried again
 //! a few times, as servers end one of two transactions that wait for each other, and restart. No table is locked: rows
 //! are compared as they are written. Inside of a call nothing but SQL happens (rule D1).
+//!
+//! A request has one patience for all that it asks until it is answered: from then on every statement fails that has not
+//! begun. What nobody waits for (timers, NOTIFYs after the answer) has its patience for each call.
 
 use super::engine::Engine;
 use super::health::{self, Failure};
@@ -33,6 +36,36 @@ thread_local! {
     /// failed; or it does not wait for locks.
     static STUCK: Cell<bool> = const { Cell::new(false) };
     static BESIDE: RefCell<Vec<Write>> = const { RefCell::new(Vec::new()) };
+    /// When the patience of the request that is not answered yet is over.
+    static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// A request whose sender waits; see [`wait_for_one_answer`].
+#[derive(Debug)]
+pub struct Waits {
+    before: Option<Instant>,
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        DEADLINE.set(self.before);
+    }
+}
+
+/// From here on somebody waits for an answer: what is asked has one patience together.
+#[must_use]
+pub fn wait_for_one_answer() -> Waits {
+    Waits { before: DEADLINE.replace(Some(Instant::now() + settings().db_wait)) }
+}
+
+/// The answer is given: nobody waits any more.
+pub fn answered() {
+    DEADLINE.set(None);
+}
+
+/// When the patience of a call that begins now is over.
+fn deadline() -> Instant {
+    DEADLINE.get().unwrap_or_else(|| Instant::now() + settings().db_wait)
 }
 
 /// Binds to the driver and makes the gate; once, in `mod_init`.
@@ -132,25 +165,30 @@ fn attempt<R>(until: Instant, mut run: impl FnMut(&mut Connection) -> Result<R, 
         }
         let mut failures = 0;
         loop {
+            let start = Instant::now();
+            if start >= until {
+                health::hangs();
+                return Err(Fault::Storage);
+            }
             if STUCK.get() {
-                // What is written in a transaction that nobody ends is lost; closing ends it. The other drivers connect
-                // again by themselves.
-                *connection = None;
+                // The other drivers connect again by themselves.
                 *connection = connect();
             }
-            let connection = connection.as_mut().ok_or(Fault::Storage)?;
-            let start = Instant::now();
-            // A connection that comes back comes back as if nothing had been set. And PostgreSQL's driver escapes values
-            // for the connection as it is before it connects again: on one that is gone a document would be spoilt.
-            let ready = if FAILED.get() { engine.prepare(connection, patience) } else { Ok(()) };
-            let outcome = ready.and_then(|()| run(connection));
+            let db = connection.as_mut().ok_or(Fault::Storage)?;
+            db.ask_until(DEADLINE.get());
+            let ready = if FAILED.get() { engine.recover(db, patience) } else { Ok(()) };
+            let outcome = ready.and_then(|()| run(db));
             FAILED.set(outcome.is_err() && engine != Engine::Sqlite);
             if let Ok(result) = outcome {
                 return Ok(result);
             }
+            if STUCK.get() {
+                // What is written in a transaction that nobody ends is lost; closing ends it.
+                *connection = None;
+            }
             let was_locked = start.elapsed() * 10 >= engine.step(patience) * 9;
             failures += u32::from(!was_locked);
-            if start >= until || failures > engine.retries() {
+            if failures > engine.retries() {
                 return Err(Fault::Storage);
             }
             if !was_locked {
@@ -164,7 +202,7 @@ fn attempt<R>(until: Instant, mut run: impl FnMut(&mut Connection) -> Result<R, 
 
 /// Reads.
 pub fn read<R>(run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<R, Fault> {
-    attempt(Instant::now() + settings().db_wait, run).inspect_err(|_| health::failed(Failure::Read))
+    attempt(deadline(), run).inspect_err(|_| health::failed(Failure::Read))
 }
 
 /// Whether the database answers now.
@@ -219,12 +257,13 @@ pub fn settle() {
 
 /// Writes: one statement, or several that need not be one.
 pub fn write<R>(run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<R, Fault> {
-    let until = Instant::now() + settings().db_wait;
+    let until = deadline();
     let _inside = match (is_sqlite(), GATE.get()) {
-        (true, Some(gate)) => match gate.enter(settings().db_wait) {
+        (true, Some(gate)) => match gate.enter(until.saturating_duration_since(Instant::now())) {
             Some(inside) => Some(inside),
             None => {
                 health::failed(Failure::Busy);
+                health::hangs();
                 log!(Error, "the database is busy: no turn to write within {} ms", settings().db_wait.as_millis());
                 return Err(Fault::Storage);
             }
@@ -237,7 +276,7 @@ pub fn write<R>(run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result
 /// As [`write`], with what was handed over.
 pub fn write_all<R>(mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -> Result<R, Fault> {
     let beside = BESIDE.take();
-    let start = Instant::now();
+    let until = deadline();
     if !beside.is_empty() {
         let together = write(|db| {
             transaction(db, |db| {
@@ -246,7 +285,7 @@ pub fn write_all<R>(mut run: impl FnMut(&mut Connection) -> Result<R, Failed>) -
             })
         });
         // What has used up the request's patience is not tried again.
-        if together.is_ok() || start.elapsed() >= settings().db_wait {
+        if together.is_ok() || Instant::now() >= until {
             return together;
         }
     }

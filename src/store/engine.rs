@@ -1,6 +1,6 @@
 //! What the databases do differently, besides what their drivers hide.
 
-use kamailio::db::{Connection, Driver, Failed};
+use kamailio::db::{Connection, Driver, Failed, Rows};
 use std::time::Duration;
 
 /// The databases that the module knows.
@@ -18,6 +18,8 @@ pub enum Engine {
 
 /// How long a database waits for a lock at a time.
 const STEP: Duration = Duration::from_millis(400);
+/// How often SQLite is asked how many rows a statement changed.
+const ASKED: usize = 3;
 /// MySQL counts in seconds.
 const MYSQL_STEP: Duration = Duration::from_secs(1);
 
@@ -57,6 +59,16 @@ impl Engine {
         }
     }
 
+    /// Makes a connection ready on which something failed. It comes back as if nothing had been set, or with a transaction
+    /// that could not be ended. And PostgreSQL's driver escapes values for the connection as it is before it connects again:
+    /// on one that is gone a document would be spoilt.
+    pub fn recover(self, db: &mut Connection, patience: Duration) -> Result<(), Failed> {
+        if matches!(self, Self::Postgres | Self::MySql) {
+            db.command("ROLLBACK").map(drop)?;
+        }
+        self.prepare(db, patience)
+    }
+
     /// Begins several statements that belong together.
     pub fn begin(self, db: &mut Connection) -> Result<(), Failed> {
         match self {
@@ -90,7 +102,7 @@ impl Engine {
     /// After it: lets go. A connection that is gone has let go.
     pub fn unlock(self, db: &mut Connection, number: u32) {
         if self == Self::MySql {
-            let _ = db.command(&format!("SELECT RELEASE_LOCK('presence {number}')"));
+            let _ = db.however_late(|db| db.command(&format!("SELECT RELEASE_LOCK('presence {number}')")).map(drop));
         }
     }
 
@@ -102,7 +114,8 @@ impl Engine {
                 db.command("COMMIT").map(drop)?;
                 // The driver connects again in silence, in the middle of a transaction too: what came before is gone
                 // then, and so are the variables of the session.
-                let still = db.command("SELECT @presence")?.get(0).is_some_and(|row| row.int(0) == 1);
+                let is_one = |rows: Rows<'_>| rows.get(0).is_some_and(|row| row.int(0) == 1);
+                let still = db.however_late(|db| db.command("SELECT @presence").map(is_one))?;
                 if still { Ok(()) } else { Err(Failed) }
             }
             _ if !db.driver().has_transactions() => Ok(()),
@@ -114,7 +127,7 @@ impl Engine {
     /// It may have been done already (a full disk, a deadlock): then this fails, and nothing is lost.
     pub fn roll_back(self, db: &mut Connection) -> Result<(), Failed> {
         match self {
-            Self::Sqlite | Self::MySql => db.command("ROLLBACK").map(drop),
+            Self::Sqlite | Self::MySql => db.however_late(|db| db.command("ROLLBACK").map(drop)),
             _ if !db.driver().has_transactions() => Ok(()),
             _ => db.roll_back(),
         }
@@ -124,8 +137,9 @@ impl Engine {
     /// values already.
     pub fn changed_rows(self, db: &mut Connection) -> Option<usize> {
         if self == Self::Sqlite {
-            let rows = db.command("SELECT changes()").ok()?;
-            let count = rows.get(0)?.int(0);
+            // Asking changes nothing, so it may be asked again.
+            let count = |db: &mut Connection| Some(db.command("SELECT changes()").ok()?.get(0)?.int(0));
+            let count = (0..ASKED).find_map(|_| db.however_late(count))?;
             return usize::try_from(count).ok();
         }
         db.affected()

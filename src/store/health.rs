@@ -40,11 +40,16 @@ impl Failure {
     }
 }
 
+/// How long after a wait in vain the database counts as one that hangs, in milliseconds.
+const HANGS: u64 = 4000;
+
 #[derive(Default)]
 struct Health {
     failures: AtomicU64,
     last: AtomicU32,
     last_at: AtomicU32,
+    /// When somebody waited in vain, in milliseconds of the steady clock.
+    hung_at: AtomicU64,
 }
 
 static HEALTH: OnceLock<Box<Health, Pool>> = OnceLock::new();
@@ -60,6 +65,19 @@ pub fn failed(what: Failure) {
     health.failures.fetch_add(1, Ordering::Relaxed);
     health.last.store(what as u32, Ordering::Relaxed);
     health.last_at.store(now().unix.0, Ordering::Relaxed);
+}
+
+/// Somebody's patience was over.
+pub fn hangs() {
+    if let Some(health) = HEALTH.get() {
+        health.hung_at.store(now().steady.0, Ordering::Relaxed);
+    }
+}
+
+/// Whether somebody has just waited in vain. Who can do without the database then does, instead of waiting too.
+pub fn is_hanging() -> bool {
+    let hung_at = HEALTH.get().map_or(0, |health| health.hung_at.load(Ordering::Relaxed));
+    hung_at > 0 && now().steady.0.saturating_sub(hung_at) < HANGS
 }
 
 /// How many reads and writes failed, and the last of them.

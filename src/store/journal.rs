@@ -25,7 +25,10 @@ impl Journal for Written {
     }
 
     fn renewed(&mut self, subscription: &Subscription) -> Result<(), Refusal> {
-        self.went_on(subscription).map_err(Refusal::from)
+        if at_once() {
+            database::write(|db| rows::write(db, subscription, RESERVE))?;
+        }
+        Ok(())
     }
 
     fn ended(&mut self, dialog: DialogId<'_>) -> Result<(), Refusal> {

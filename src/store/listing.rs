@@ -11,8 +11,9 @@ use presence_core::host::{Publication, Resource};
 use presence_core::package::{Package, PackageId, name_of};
 use presence_core::refusal::Fault;
 use presence_core::status::Status;
+pub use presence_core::store::listing::Place;
 use presence_core::store::listing::{
-    ListedPublication, ListedSubscription, Page, Place, Tally, WantedPublications, WantedSubscriptions,
+    ListedPublication, ListedSubscription, Page, Tally, WantedPublications, WantedSubscriptions,
 };
 use presence_core::subscription::Subscription;
 use presence_core::time::Timestamp;
@@ -69,11 +70,12 @@ pub fn subscriptions(after: Place, wanted: &WantedSubscriptions<'_>) -> Result<P
     })
 }
 
-/// The next few rows of `active_watchers`; none for each that is not whole or whose package is not registered.
-pub fn rows_of_subscriptions(after: Place) -> Result<Page<Option<Subscription>>, Fault> {
+/// The next few rows of `active_watchers` with their numbers; none for each that is not whole or whose package is not
+/// registered.
+pub fn rows_of_subscriptions(after: Place) -> Result<Page<Option<(Place, Subscription)>>, Fault> {
     let place = (after, largest_page());
-    page(settings().active_watchers_table, &rows::COLUMNS, rows::ID_AT, Vec::new(), place, |_, row| {
-        Some(rows::from_row(row))
+    page(settings().active_watchers_table, &rows::COLUMNS, rows::ID_AT, Vec::new(), place, |id, row| {
+        Some(rows::from_row(row).map(|subscription| (id, subscription)))
     })
 }
 

@@ -1,6 +1,7 @@
 //! Rows of `active_watchers`.
 
 use super::database;
+use super::engine::Engine;
 use super::schema as col;
 use crate::abi::packages;
 use crate::params::settings;
@@ -10,6 +11,7 @@ use presence_core::event::Event;
 use presence_core::package::name_of;
 use presence_core::refusal::Fault;
 use presence_core::status::Status;
+use presence_core::store::listing::Place;
 use presence_core::subscription::{Field, Subscription, Texts};
 use presence_core::time::Timestamp;
 
@@ -167,7 +169,17 @@ pub fn insert(db: &mut Connection, s: &Subscription, ahead: u32) -> Result<(), F
             _ => *value != Value::Absent,
         });
     }
-    db.insert(settings().active_watchers_table, &row)
+    db.insert(settings().active_watchers_table, &row).or_else(|failed| {
+        // The driver repeats what it has lost the answer to: then the row is there.
+        let found = db.query(settings().active_watchers_table, &COLUMNS, &identity(s.texts.dialog()), None)?;
+        let is_own = |row: Row<'_>| {
+            from_row(&row).is_some_and(|row| {
+                let numbers = (row.local_cseq, row.remote_cseq, row.expires);
+                numbers == (s.local_cseq.wrapping_add(ahead), s.remote_cseq, s.expires)
+            })
+        };
+        if found.iter().any(is_own) { Ok(()) } else { Err(failed) }
+    })
 }
 
 /// The conditions that name a dialog's row.
@@ -191,6 +203,38 @@ pub fn update(db: &mut Connection, s: &Subscription, ahead: u32, of: &[Condition
         Assign(col::CONTACT, Value::Text(s.text(Field::Contact))),
     ];
     db.update(settings().active_watchers_table, of, &set)
+}
+
+/// Writes what changes in a row's life; a row that is not there any more (the table was made anew) is written whole.
+pub fn write(db: &mut Connection, s: &Subscription, ahead: u32) -> Result<(), Failed> {
+    let of = identity(s.texts.dialog());
+    update(db, s, ahead, &of)?;
+    if database::changed_rows(db) != Some(0) {
+        return Ok(());
+    }
+    // MySQL counts 0 as well where the row had these values.
+    let is_there = !db.query(settings().active_watchers_table, &[col::ID], &of, None)?.is_empty();
+    if is_there { Ok(()) } else { insert(db, s, ahead) }
+}
+
+/// Puts rows ahead of their subscriptions, a page at a time: `local_cseq` and `version` become higher by so much.
+pub fn put_ahead(rows: &[&(Place, Subscription)], by: u32) -> Result<(), Fault> {
+    let fits = |number: u32| number.checked_add(by).is_some_and(|sum| i32::try_from(sum).is_ok());
+    let has_sql = database::engine() != Engine::Other;
+    let in_one = |row: &&(Place, Subscription)| has_sql && fits(row.1.local_cseq) && fits(row.1.version);
+    let (together, single): (Vec<&(Place, Subscription)>, Vec<_>) = rows.iter().copied().partition(in_one);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    database::write(|db| {
+        if !together.is_empty() {
+            let table = kamailio::str::show(settings().active_watchers_table);
+            let ids: Vec<String> = together.iter().map(|(id, _)| id.to_string()).collect();
+            let set = format!("local_cseq=local_cseq+{by}, version=version+{by}");
+            db.command(&format!("UPDATE {table} SET {set} WHERE id IN ({})", ids.join(",")))?;
+        }
+        single.iter().try_for_each(|(_, s)| update(db, s, by, &identity(s.texts.dialog())))
+    })
 }
 
 /// Deletes a dialog's row.

@@ -1,7 +1,7 @@
 //! The disk is full: the kernel refuses to let the files grow (RLIMIT_FSIZE), and later has room again.
 
 use crate::whole::is_whole;
-use crate::{MODES, is_put_off, server};
+use crate::{MODES, SQLITE, is_put_off, server};
 use std::fs;
 use std::process::Command;
 use testkit::phone::{Dialog, pidf};
@@ -27,7 +27,7 @@ fn a_full_disk_puts_writers_off_until_there_is_room() {
     for (publ, subs) in MODES {
         let what = format!("publ_cache {publ}, subs_db_mode {subs}");
         // Otherwise a write beyond the limit ends the process.
-        let mut server = server(publ, subs).under("env --ignore-signal=XFSZ").start();
+        let mut server = server(&SQLITE, publ, subs).under("env --ignore-signal=XFSZ").start();
         let mut alice = Phone::new("alice", server.port);
         let mut bob = Phone::new("bob", server.port);
         let mut dialogs = vec![bob.subscribe("alice", "presence", 600)];

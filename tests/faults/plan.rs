@@ -1,4 +1,4 @@
-//! What is to go wrong, shared with all processes of a server: the library of `sqlite.c` reads it.
+//! What is to go wrong, shared with all processes of a server: the library of `plan.c` reads it.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use testkit::Builder;
 
-/// What happens to the steps of statements.
+/// What happens to what is asked: of SQLite steps of statements, of a server statements.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// Nothing.
@@ -20,8 +20,14 @@ pub enum Fault {
     DoneAndDenied(u64),
     /// All fail.
     All,
-    /// Each takes this much longer.
+    /// Each statement takes this much longer.
     Slow(Duration),
+    /// The server has ended this one's transaction because of another one.
+    Deadlock(u64),
+    /// The connection is cut before this one.
+    Cut(u64),
+    /// The connection is cut when this one is done, and nobody knows that it is.
+    CutAfter(u64),
 }
 
 /// The file that is shared.
@@ -35,11 +41,11 @@ pub struct Plan {
 fn library() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let source = testkit::root().join("tests/faults/sqlite.c");
-        let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults-sqlite.so");
+        let sources = ["plan.c", "sqlite.c", "servers.c"].map(|name| testkit::root().join("tests/faults").join(name));
+        let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults.so");
         let fresh = built.with_extension(format!("so.{}", std::process::id()));
         let mut cc = Command::new("cc");
-        let status = cc.args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"]).arg(&fresh).arg(&source).status();
+        let status = cc.args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"]).arg(&fresh).args(&sources).status();
         assert!(status.expect("runs cc").success());
         std::fs::rename(&fresh, &built).expect("renames");
         built
@@ -80,6 +86,9 @@ impl Plan {
             Fault::DoneAndDenied(at) => (2, at, 1, 0),
             Fault::All => (3, 0, 0, 0),
             Fault::Slow(delay) => (4, 0, 0, delay.as_micros() as u64),
+            Fault::Deadlock(at) => (5, at, 1, 0),
+            Fault::Cut(at) => (6, at, 1, 0),
+            Fault::CutAfter(at) => (7, at, 1, 0),
         };
         let words = [(0, 0), (1, 0), (2, at), (3, count), (4, 0), (5, delay), (0, what)];
         words.into_iter().for_each(|(place, value)| self.set_word(place, value));

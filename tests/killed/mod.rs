@@ -2,14 +2,16 @@
 //! acknowledged is there, as far as its mode promises, and CSeqs go on.
 
 mod client;
+mod inside;
 
 use client::Client;
+use inside::Inside;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use testkit::kamailio::kill_all;
-use testkit::{Database, Kamailio};
+use testkit::{Database, Kamailio, Phone};
 
 const CLIENTS: usize = 6;
 /// With write-back, `db_update_period`, and how late a flush may be on a busy machine.
@@ -18,6 +20,10 @@ const LATE: Duration = Duration::from_millis(1500);
 /// How long a server may take to go down when one of its processes has died. Kamailio's tm may wait for a lock of a dead
 /// process; after 60 s Kamailio aborts itself.
 const DOWN: Duration = Duration::from_secs(75);
+/// How long until the module has done its part of that. Modules end in the reverse order of their loading: what the driver
+/// says at its end comes after.
+const OWN_PART: Duration = Duration::from_secs(20);
+const AFTER_OWN_PART: &str = "mod_destroy(): SQlite terminate";
 
 /// Who is killed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,10 +34,17 @@ pub enum Victim {
     Worker,
     /// A process that sends NOTIFYs which wait.
     Notifier,
+    /// The process that sweeps and flushes.
+    Timer,
 }
 
 impl Victim {
-    pub const ALL: [Self; 3] = [Self::Server, Self::Worker, Self::Notifier];
+    pub const ANYWHERE: &'static [Self] = &[Self::Server, Self::Worker, Self::Notifier];
+
+    /// Who holds locks often enough; with write-back that is also who flushes.
+    pub fn under_a_lock(mode: u8) -> &'static [Self] {
+        if mode == 2 { &[Self::Worker, Self::Notifier, Self::Timer] } else { &[Self::Worker, Self::Notifier] }
+    }
 
     /// What its processes are called in Kamailio's list.
     fn name(self) -> &'static str {
@@ -39,6 +52,7 @@ impl Victim {
             Self::Server => "",
             Self::Worker => "udp receiver",
             Self::Notifier => "notifier",
+            Self::Timer => "secondary timer",
         }
     }
 
@@ -47,9 +61,17 @@ impl Victim {
         if self == Self::Server {
             return None;
         }
-        let list = server.rpc(&["core.psx"]);
-        let mut found = Vec::new();
-        let mut pid = 0;
+        // It answers while it still makes its processes.
+        let found = testkit::wait_for("its processes", 10.0, || {
+            let found = self.pids(&server.rpc(&["core.psx"]));
+            (!found.is_empty()).then_some(found)
+        });
+        Some(found[place as usize % found.len()])
+    }
+
+    /// Its processes in Kamailio's list.
+    fn pids(self, list: &str) -> Vec<u32> {
+        let (mut found, mut pid) = (Vec::new(), 0);
         for line in list.lines().map(str::trim) {
             if let Some(number) = line.strip_prefix("PID: ") {
                 pid = number.trim().parse().unwrap_or(0);
@@ -58,8 +80,7 @@ impl Victim {
                 found.push(pid);
             }
         }
-        assert!(!found.is_empty(), "no {self:?} in {list}");
-        Some(found[place as usize % found.len()])
+        found
     }
 }
 
@@ -68,10 +89,18 @@ impl Victim {
 pub struct Trial {
     /// `subs_db_mode`.
     pub mode: u8,
-    /// Each kills every kind of victim once.
+    /// Each kills every one of the victims once.
     pub rounds: u32,
     pub seed: u64,
+    pub victims: &'static [Victim],
+    /// While it holds a lock of the module's; otherwise wherever it is.
+    pub inside: bool,
 }
+
+/// Under a lock a victim ends at one of so many places.
+const PLACES: u64 = 40;
+/// What is waited for until one comes there.
+const COMES: Duration = Duration::from_secs(20);
 
 /// What the rounds came to.
 #[derive(Default)]
@@ -99,27 +128,39 @@ impl fmt::Display for Sum {
 impl Trial {
     /// Runs it, and panics with the first thing that was wrong.
     pub fn run(self) {
-        let mut server = self.server();
-        let mut clients: Vec<Client> = (0..CLIENTS).map(|n| Client::new(&format!("c{n}"), server.port)).collect();
+        let inside = self.inside.then(Inside::new);
+        let mut server = self.server(inside.as_ref());
+        let clients_of = |port| (0..CLIENTS).map(|n| Client::new(&format!("c{n}"), port)).collect::<Vec<_>>();
+        let mut clients = clients_of(server.port);
         let mut random = self.seed;
         let mut sum = Sum::default();
         for round in 0..self.rounds {
-            for victim in Victim::ALL {
+            for &victim in self.victims {
                 let what = format!("subs_db_mode {}, round {round}, {victim:?} (seed {})", self.mode, self.seed);
-                let killed = self.load_and_kill(&mut server, &mut clients, victim, &mut random, &mut sum);
+                let inside = inside.as_ref();
+                let killed = self.load_and_kill(&mut server, &mut clients, (victim, inside), &mut random, &mut sum);
                 clients.iter_mut().for_each(Client::hear_the_rest);
                 server.try_start_again().unwrap_or_else(|log| panic!("{what}: it does not start again:\n{log}"));
+                if self.mode == 0 {
+                    // Nothing is promised; that it serves again is seen in the next round.
+                    clients = clients_of(server.port);
+                    continue;
+                }
                 self.look(&server, &mut clients, killed, &what, &mut sum);
             }
         }
         println!("subs_db_mode {}: {sum}", self.mode);
-        assert!(sum.checked > 0, "nothing was acknowledged");
+        assert!(sum.checked > 0 || self.mode == 0, "nothing was acknowledged");
         server.stop();
     }
 
-    fn server(self) -> Kamailio {
-        let publ_cache = if self.mode == 3 { 0 } else { 1 };
-        Kamailio::builder()
+    fn server(self, inside: Option<&Inside>) -> Kamailio {
+        let publ_cache = match self.mode {
+            0 => 2,
+            3 => 0,
+            _ => 1,
+        };
+        let server = Kamailio::builder()
             .database(Database::Sqlite("WAL"))
             .children(4)
             .memory(1024, 8)
@@ -129,8 +170,12 @@ impl Trial {
             .param("publ_cache", publ_cache)
             .param("subs_db_mode", self.mode)
             .param("db_update_period", PERIOD.as_secs())
-            .param("notifier_processes", 2)
-            .start()
+            .param("notifier_processes", 2);
+        match inside {
+            // NOTIFYs that nobody answers make work for the notifiers.
+            Some(inside) => inside.applied_to(server.param("notify_hold_time", 20)).start(),
+            None => server.start(),
+        }
     }
 
     /// Puts a load on the server and kills it in the middle. Gives the moment.
@@ -138,7 +183,7 @@ impl Trial {
         self,
         server: &mut Kamailio,
         clients: &mut [Client],
-        victim: Victim,
+        (victim, inside): (Victim, Option<&Inside>),
         random: &mut u64,
         sum: &mut Sum,
     ) -> Instant {
@@ -147,15 +192,31 @@ impl Trial {
         let least = if self.mode == 2 { PERIOD + LATE } else { Duration::from_millis(150) };
         let at = least + Duration::from_micros(next(random) % 400_000);
         let pid = victim.pid(server, next(random));
+        let mut mute = Phone::new("mute", server.port);
+        if inside.is_some() {
+            (0..CLIENTS).for_each(|n| drop(mute.subscribe(&format!("c{n}"), "presence", 3000)));
+        }
+        let ends = server.log_lines(AFTER_OWN_PART).len();
         let (killed, down) = thread::scope(|scope| {
             for client in clients {
                 scope.spawn(|| client.go_on(&stop));
             }
             thread::sleep(at);
             // Only now all of them are there: a server answers while it still makes its processes.
-            let pids = pid.map_or_else(|| server.pids(), |pid| vec![pid]);
-            let killed = Instant::now();
-            kill_all("KILL", &pids.iter().map(u32::to_string).collect::<Vec<_>>());
+            let killed = match (inside, pid) {
+                (Some(inside), Some(pid)) => kill_inside(inside, pid, 1 + next(random) % PLACES),
+                _ => {
+                    let pids = pid.map_or_else(|| server.pids(), |pid| vec![pid]);
+                    let killed = Instant::now();
+                    kill_all("KILL", &pids.iter().map(u32::to_string).collect::<Vec<_>>());
+                    killed
+                }
+            };
+            if inside.is_some() {
+                testkit::wait_for("the module ends without the lock", OWN_PART.as_secs_f64(), || {
+                    (server.log_lines(AFTER_OWN_PART).len() > ends).then_some(())
+                });
+            }
             let down = wait_until_down(server);
             stop.store(true, Ordering::Relaxed);
             (killed, down)
@@ -179,6 +240,15 @@ impl Trial {
         assert_eq!(server.tables().run(twice), Vec::<String>::new(), "{what}: publications twice");
         assert_eq!(server.tables().run("PRAGMA integrity_check"), ["ok"], "{what}");
     }
+}
+
+/// Ends a process under a lock. Gives the moment.
+fn kill_inside(inside: &Inside, pid: u32, after: u64) -> Instant {
+    inside.kill(pid, after);
+    testkit::wait_for("the victim holds a lock", COMES.as_secs_f64(), || inside.has_killed().then_some(()));
+    let killed = Instant::now();
+    inside.rest();
+    killed
 }
 
 fn wait_until_down(server: &mut Kamailio) -> Duration {

@@ -11,6 +11,7 @@ crate::on_each_database! {
     we_carry_on_where_the_stock_module_began,
     what_was_acknowledged_outlives_a_kill,
     what_was_flushed_outlives_a_kill_and_no_cseq_is_used_twice,
+    no_cseq_is_used_twice_however_soon_it_is_killed_again,
 }
 
 /// A watcher and a publisher, and what they know.
@@ -137,6 +138,26 @@ fn what_was_flushed_outlives_a_kill_and_no_cseq_is_used_twice(db: &Database) {
     // These NOTIFYs are not in the row any more, or only in part.
     (0..10).for_each(|_| pair.go_on());
     die_and_start_again(&mut server);
+    pair.go_on();
+    pair.part();
+}
+
+/// Killed again and again before the first flush: `pair` sees to it that every CSeq is above all before, and the table is
+/// not written but at the start.
+fn no_cseq_is_used_twice_however_soon_it_is_killed_again(db: &Database) {
+    let mut server = server(db, 1, 2).param("db_update_period", 1).start();
+    let mut pair = Pair::meet(&server);
+    wait_for_number(&server, "SELECT count(*) FROM active_watchers", 1);
+    server.stop();
+    let tables = Database::At(server.tables().clone());
+    let mut rarely = crate::server(&tables, 1, 2).param("db_update_period", 3600).port(server.port).start();
+    for _ in 0..4 {
+        (0..3).for_each(|_| pair.go_on());
+        die_and_start_again(&mut rarely);
+    }
+    pair.go_on();
+    assert!(rarely.stop().success());
+    rarely.restart();
     pair.go_on();
     pair.part();
 }

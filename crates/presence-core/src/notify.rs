@@ -17,6 +17,10 @@ use crate::winfo::{self, Extent, Watcher};
 /// How many NOTIFYs of one dialog may fail to leave, one after the other, before the rest is left to the timer.
 const UNSENT_IN_A_ROW: usize = 4;
 
+/// After how many changes or dialogs in a row that cannot be told, because something cannot be read or written, the rest is
+/// left for later.
+const UNTOLD_IN_A_ROW: usize = 4;
+
 /// A document, and the version of the state that it shows at least.
 struct Document {
     version: Version,
@@ -40,34 +44,33 @@ struct WatcherList {
 impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H, S, P> {
     /// Sends the NOTIFY that is owed to a subscription, if it still is and none is under way.
     pub fn tell(&mut self, token: Token, resource: Resource<'_>) {
-        self.tell_one_of_many(token, resource, &mut None);
+        // Logged by the shelf or the book. The NOTIFY stays owed: the timer tries again.
+        let _ = self.tell_one_of_many(token, resource, &mut None);
     }
 
-    fn tell_one_of_many(&mut self, token: Token, resource: Resource<'_>, last: &mut Option<LastRead>) {
+    fn tell_one_of_many(
+        &mut self,
+        token: Token,
+        resource: Resource<'_>,
+        last: &mut Option<LastRead>,
+    ) -> Result<(), Fault> {
         for _ in 0..UNSENT_IN_A_ROW {
-            let Some(due) = self.subscriptions.due(token) else { return };
+            let Some(due) = self.subscriptions.due(token) else { return Ok(()) };
             let none;
             let document = if due.sees_state {
-                match self.document_again(resource, &due, last) {
-                    Ok(document) => document,
-                    // Logged by the shelf. The NOTIFY stays owed: the timer tries again.
-                    Err(_) => return,
-                }
+                self.document_again(resource, &due, last)?
             } else {
                 none = Document { version: self.subscriptions.version(resource), body: None };
                 &none
             };
-            let notice = match self.subscriptions.owed(token, document.version, due.last_cseq) {
-                Ok(Some(notice)) => notice,
-                // None any more, or one about a newer version than the document's.
-                Ok(None) => continue,
-                Err(_) => return,
-            };
+            // None any more, or one about a newer version than the document's.
+            let Some(notice) = self.subscriptions.owed(token, document.version, due.last_cseq)? else { continue };
             let mut watchers = WatcherList { changed: None, all: None };
             if !self.send(&notice, document.body.as_deref(), &mut watchers) {
-                return;
+                break;
             }
         }
+        Ok(())
     }
 
     /// The state of a resource changed: tells everybody. `gone` is a publication that was just removed. What fails is
@@ -94,13 +97,19 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         Ok(())
     }
 
-    /// Tells of changes that could not be told when they came, until one of them cannot be told again.
+    /// Tells of changes that could not be told when they came, until a few in a row cannot be told again.
     pub fn tell_postponed(&mut self, budget: usize) {
+        let mut failures = 0;
         for _ in 0..budget {
             let Some((uri, package)) = self.subscriptions.postponed() else { return };
             let resource = Resource { uri: &uri, package };
-            if self.try_fan_out(resource, None, b"").is_err() {
-                self.subscriptions.postpone(resource);
+            if self.try_fan_out(resource, None, b"").is_ok() {
+                failures = 0;
+                continue;
+            }
+            self.subscriptions.postpone(resource);
+            failures += 1;
+            if failures == UNTOLD_IN_A_ROW {
                 return;
             }
         }
@@ -355,11 +364,15 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
 
     /// Goes on with dialogs whose last NOTIFY was not answered in time (`notify_hold_time`).
     pub fn go_on_with_overdue(&mut self, budget: usize) {
-        let mut last = None;
+        let (mut last, mut failures) = (None, 0);
         for token in self.subscriptions.overdue(budget) {
-            if let Some(subscription) = self.subscriptions.of_token(token) {
-                let resource = Resource { uri: &subscription.presentity, package: subscription.package };
-                self.tell_one_of_many(token, resource, &mut last);
+            let Some(subscription) = self.subscriptions.of_token(token) else { continue };
+            let resource = Resource { uri: &subscription.presentity, package: subscription.package };
+            let told = self.tell_one_of_many(token, resource, &mut last);
+            failures = if told.is_ok() { 0 } else { failures + 1 };
+            if failures == UNTOLD_IN_A_ROW {
+                // Whoever is left is overdue again a little later.
+                return;
             }
         }
     }

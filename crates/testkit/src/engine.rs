@@ -208,6 +208,23 @@ impl Engine {
         }
     }
 
+    /// Stops all its processes where they are: it takes connections, and never answers.
+    pub fn freeze(&self) {
+        self.signal_all("STOP");
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) {
+        self.signal_all("CONT");
+    }
+
+    fn signal_all(&self, signal: &str) {
+        let pid = |path: PathBuf| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        let pids: Vec<String> = self.others().into_iter().filter_map(pid).collect();
+        assert!(!pids.is_empty(), "{:?} does not run", self.kind);
+        kill_all(signal, &pids);
+    }
+
     /// Processes that have this folder as their own.
     fn others(&self) -> Vec<PathBuf> {
         let data = self.folder.join("data");
@@ -288,6 +305,9 @@ impl Kind {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        if self.server.get_mut().is_ok_and(|server| server.is_some()) && !self.others().is_empty() {
+            self.thaw();
+        }
         let Ok(server) = self.server.get_mut() else { return };
         if let (Some(child), Kind::Postgres) = (server.as_ref(), self.kind) {
             // At once, but with its shared memory given back.

@@ -646,6 +646,15 @@ impl Kamailio {
             .unwrap_or_else(|log| panic!("kamailio did not start again:\n{log}"));
     }
 
+    /// Waits until it has made all its processes: it answers before that.
+    pub fn is_complete(&self) {
+        crate::wait_for("all processes", 10.0, || {
+            let before = self.pids();
+            std::thread::sleep(Duration::from_millis(300));
+            (self.pids() == before).then_some(())
+        });
+    }
+
     /// Process ids of all its processes.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {

@@ -1,7 +1,7 @@
 //! A connection whose table is in use already: this module's own after `use_table`, or another module's that lends it
 //! for a call.
 
-use super::{Assign, Bound, Condition, Failed, check};
+use super::{Assign, Bound, Condition, Dialect, Failed, check};
 use crate::str::bytes;
 use core::ptr::NonNull;
 use kamailio_shim as raw;
@@ -11,8 +11,8 @@ use kamailio_shim as raw;
 pub struct Lent<'c> {
     pub(super) functions: &'c raw::db_func_t,
     pub(super) handle: NonNull<raw::db1_con_t>,
-    /// Whether its database compares texts whatever the case; not known of another module's.
-    pub(super) ignores_case: bool,
+    /// How its database compares texts; not known of another module's.
+    pub(super) dialect: Dialect,
 }
 
 impl<'c> Lent<'c> {
@@ -23,7 +23,7 @@ impl<'c> Lent<'c> {
     #[must_use]
     pub unsafe fn from_raw(handle: *mut raw::db1_con_t, functions: *mut raw::db_func_t) -> Option<Self> {
         // SAFETY: the caller's promise.
-        Some(Self { functions: unsafe { functions.as_ref()? }, handle: NonNull::new(handle)?, ignores_case: false })
+        Some(Self { functions: unsafe { functions.as_ref()? }, handle: NonNull::new(handle)?, dialect: Dialect::Plain })
     }
 
     /// Inserts one row.
@@ -37,7 +37,7 @@ impl<'c> Lent<'c> {
 
     /// Updates the rows that meet all conditions.
     pub fn update(&mut self, of: &[Condition<'_>], set: &[Assign<'_>]) -> Result<(), Failed> {
-        let (mut of, mut set) = (Bound::conditions(of, self.ignores_case), Bound::assigns(set));
+        let (mut of, mut set) = (Bound::conditions(of, self.dialect), Bound::assigns(set));
         let (of_keys, set_keys) = (of.keys(), set.keys());
         let update = self.functions.update.ok_or(Failed)?;
         // SAFETY: as in `insert`.
@@ -57,7 +57,7 @@ impl<'c> Lent<'c> {
 
     /// Deletes the rows that meet all conditions; with none, all rows.
     pub fn delete(&mut self, of: &[Condition<'_>]) -> Result<(), Failed> {
-        let mut of = Bound::conditions(of, self.ignores_case);
+        let mut of = Bound::conditions(of, self.dialect);
         let keys = of.keys();
         let delete = self.functions.delete.ok_or(Failed)?;
         // SAFETY: as in `insert`.

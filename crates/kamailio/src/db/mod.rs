@@ -14,8 +14,9 @@ use core::ptr::{NonNull, null, null_mut};
 use kamailio_shim as raw;
 pub use lent::Lent;
 pub use rows::{Row, Rows};
-use values::Bound;
+use std::time::Instant;
 pub use values::{Assign, Column, Condition, Op, Value};
+use values::{Bound, Dialect};
 
 /// A part of what a query finds: so many rows, in this order.
 #[derive(Clone, Copy, Debug)]
@@ -112,12 +113,16 @@ impl Driver {
     }
 
     fn opened(&'static self, handle: *mut raw::db1_con_t) -> Option<Connection> {
-        Some(Connection { driver: self, handle: NonNull::new(handle)?, table: Box::new(none()) })
+        Some(Connection { driver: self, handle: NonNull::new(handle)?, table: Box::new(none()), until: None })
     }
 
-    /// Whether its database compares texts whatever the case, unless the tables say otherwise.
-    fn ignores_case(&self) -> bool {
-        self.name() == "mysql"
+    fn dialect(&self) -> Dialect {
+        match self.name() {
+            "sqlite" => Dialect::Sqlite,
+            "postgres" => Dialect::Postgres,
+            "mysql" => Dialect::MySql,
+            _ => Dialect::Plain,
+        }
     }
 
     /// Whether it can give a part of what a query finds. These two have no SQL.
@@ -167,6 +172,8 @@ pub struct Connection {
     handle: NonNull<raw::db1_con_t>,
     /// The name of the table in use: the host keeps a pointer to this structure.
     table: Box<Str>,
+    /// After this moment nothing more is asked.
+    until: Option<Instant>,
 }
 
 impl Drop for Connection {
@@ -194,8 +201,27 @@ impl Connection {
         self.driver
     }
 
-    fn use_table(&mut self, table: &'static [u8]) -> Result<(), Failed> {
+    /// Lets every statement fail that begins after this moment; one that is under way is not interrupted, as the host's
+    /// interface has no way to.
+    pub fn ask_until(&mut self, until: Option<Instant>) {
+        self.until = until;
+    }
+
+    /// Asks something that has to be asked however late it is: what ends a transaction, or says how a statement went.
+    pub fn however_late<R>(&mut self, ask: impl FnOnce(&mut Self) -> R) -> R {
+        let until = self.until.take();
+        let answer = ask(self);
+        self.until = until;
+        answer
+    }
+
+    fn check_time(&self) -> Result<(), Failed> {
         debug_assert_eq!(crate::lock::held(), 0, "no SQL under a lock");
+        if self.until.is_some_and(|until| Instant::now() >= until) { Err(Failed) } else { Ok(()) }
+    }
+
+    fn use_table(&mut self, table: &'static [u8]) -> Result<(), Failed> {
+        self.check_time()?;
         *self.table = borrow(table);
         // SAFETY: the host keeps the pointer: the structure lives as long as the connection, the name for ever.
         check(unsafe { self.functions().use_table.ok_or(Failed)?(self.handle.as_ptr(), &raw const *self.table) })
@@ -211,7 +237,7 @@ impl Connection {
     }
 
     fn lent(&mut self) -> Lent<'_> {
-        Lent { functions: &self.driver.functions, handle: self.handle, ignores_case: self.driver.ignores_case() }
+        Lent { functions: &self.driver.functions, handle: self.handle, dialect: self.driver.dialect() }
     }
 
     /// Inserts one row.
@@ -254,7 +280,7 @@ impl Connection {
         part: Option<Part<'_>>,
     ) -> Result<Rows<'_>, Failed> {
         self.use_table(table)?;
-        let mut of = Bound::conditions(of, self.driver.ignores_case());
+        let mut of = Bound::conditions(of, self.driver.dialect());
         let keys = of.keys();
         let mut names: Vec<raw::str_> = columns.iter().map(|c| borrow(c.as_bytes())).collect();
         let wanted: Vec<raw::db_key_t> = names.iter_mut().map(|n| n as raw::db_key_t).collect();
@@ -283,7 +309,7 @@ impl Connection {
     /// Runs a statement of constant text, or of numbers that the module made itself. No value of a request may be
     /// part of it.
     pub fn command(&mut self, text: &str) -> Result<Rows<'_>, Failed> {
-        debug_assert_eq!(crate::lock::held(), 0, "no SQL under a lock");
+        self.check_time()?;
         let text = borrow(text.as_bytes());
         let mut result = null_mut();
         let raw_query = self.functions().raw_query.ok_or(Failed)?;
@@ -300,6 +326,7 @@ impl Connection {
 
     /// Begins a transaction. No table is locked: the driver would lock the one that was used last.
     pub fn begin(&mut self) -> Result<(), Failed> {
+        self.check_time()?;
         let begin = self.functions().start_transaction.ok_or(Failed)?;
         // SAFETY: a handle of this process.
         check(unsafe { begin(self.handle.as_ptr(), raw::DB_LOCKING_NONE) })
@@ -307,6 +334,7 @@ impl Connection {
 
     /// Ends it well.
     pub fn commit(&mut self) -> Result<(), Failed> {
+        self.check_time()?;
         let end = self.functions().end_transaction.ok_or(Failed)?;
         // SAFETY: a handle of this process.
         check(unsafe { end(self.handle.as_ptr()) })

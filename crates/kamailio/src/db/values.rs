@@ -35,7 +35,7 @@ pub type Column = &'static str;
 pub enum Op {
     /// Letter for letter, whatever the column's collation says.
     Eq,
-    /// As the database compares: with MariaDB's usual collations whatever the case.
+    /// Whatever the case of ASCII letters. With MySQL as its collation says, which usually is so; without SQL as with `Eq`.
     Alike,
     Ne,
     Lt,
@@ -44,9 +44,22 @@ pub enum Op {
     Ge,
 }
 
+/// What databases do differently when they compare texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// Nothing is known of it.
+    Plain,
+    Sqlite,
+    Postgres,
+    /// Its `=` may ignore the case.
+    MySql,
+}
+
 impl Op {
-    const fn text(self) -> &'static CStr {
+    const fn text(self, dialect: Dialect) -> &'static CStr {
         match self {
+            Self::Alike if matches!(dialect, Dialect::Sqlite) => c" COLLATE NOCASE=",
+            Self::Alike if matches!(dialect, Dialect::Postgres) => c" ILIKE ",
             Self::Eq | Self::Alike => c"=",
             Self::Ne => c"!=",
             Self::Lt => c"<",
@@ -68,8 +81,22 @@ pub struct Assign<'a>(pub Column, pub Value<'a>);
 /// MySQL's operator for [`Op::Eq`], where its `=` has found the row in the index.
 const EXACTLY: &CStr = c"= BINARY ";
 
+/// A text as a pattern that only it matches.
+fn pattern_of(text: &[u8]) -> Vec<u8> {
+    let mut pattern = Vec::with_capacity(text.len());
+    for &byte in text {
+        if matches!(byte, b'%' | b'_' | b'\\') {
+            pattern.push(b'\\');
+        }
+        pattern.push(byte);
+    }
+    pattern
+}
+
 /// Keys and values as the host's arrays. The names live as long as the slice that they were made of.
 pub(super) struct Bound<'a> {
+    /// Texts that were made for the values.
+    patterns: Vec<Vec<u8>>,
     names: Vec<raw::str_>,
     pub(super) ops: Vec<*const c_char>,
     pub(super) values: Vec<raw::db_val_t>,
@@ -80,6 +107,7 @@ impl<'a> Bound<'a> {
     fn of(parts: impl Iterator<Item = (Column, &'static CStr, Value<'a>)>) -> Self {
         let count = parts.size_hint().0;
         let mut bound = Self {
+            patterns: Vec::new(),
             names: Vec::with_capacity(count),
             ops: Vec::with_capacity(count),
             values: Vec::with_capacity(count),
@@ -93,17 +121,27 @@ impl<'a> Bound<'a> {
         bound
     }
 
-    /// `ignores_case`: the driver's database may, when it compares texts with `=`.
-    pub(super) fn conditions(conditions: &[Condition<'a>], ignores_case: bool) -> Self {
-        let all = conditions.iter().map(|c| (c.0, c.1.text(), c.2));
+    pub(super) fn conditions(conditions: &[Condition<'a>], dialect: Dialect) -> Self {
+        let all = conditions.iter().map(|c| (c.0, c.1.text(dialect), c.2));
         // Bytes above 127 may be others in the table than on the way there: these are left to `=`.
         let exact = |c: &&Condition<'_>| matches!(c, Condition(_, Op::Eq, Value::Text(text)) if text.is_ascii());
-        let again = conditions.iter().filter(exact).filter(|_| ignores_case).map(|c| (c.0, EXACTLY, c.2));
-        Self::of(all.chain(again))
+        let again = conditions.iter().filter(exact).filter(|_| dialect == Dialect::MySql).map(|c| (c.0, EXACTLY, c.2));
+        let mut bound = Self::of(all.chain(again));
+        if dialect == Dialect::Postgres {
+            for (condition, value) in conditions.iter().zip(&mut bound.values) {
+                if let Condition(_, Op::Alike, Value::Text(text)) = condition {
+                    let pattern = pattern_of(text);
+                    // The bytes stay where they are when the vector is moved.
+                    *value = to_raw(Value::Text(&pattern));
+                    bound.patterns.push(pattern);
+                }
+            }
+        }
+        bound
     }
 
     pub(super) fn assigns(assigns: &[Assign<'a>]) -> Self {
-        Self::of(assigns.iter().map(|a| (a.0, Op::Eq.text(), a.1)))
+        Self::of(assigns.iter().map(|a| (a.0, Op::Eq.text(Dialect::Plain), a.1)))
     }
 
     pub(super) fn keys(&mut self) -> Vec<raw::db_key_t> {

@@ -489,9 +489,14 @@ impl<A: Allocator + Clone> Shard<A> {
             Stage::Last(_) => slot.owed,
             _ => true,
         };
-        let base =
-            if slot.flight == Flight::Up { config.notify_hold } else { config.notify_hold.min(config.keep_back) };
-        let patience = if due { hold(base, slot.overtaken) } else { LOST };
+        // One that could not be sent has been counted already.
+        let is_up = slot.flight == Flight::Up;
+        let wait = if is_up {
+            hold(config.notify_hold, slot.overtaken)
+        } else {
+            hold(config.notify_hold.min(config.keep_back), slot.overtaken.saturating_sub(1))
+        };
+        let patience = if due { wait } else { LOST };
         let paused = slot.flight == Flight::Paused;
         let waits = if paused { slot.since.left(now.steady) > 0 } else { waited < patience };
         if waits {
@@ -499,9 +504,7 @@ impl<A: Allocator + Clone> Shard<A> {
             return Fate::Waits;
         }
         slot.flight = Flight::None;
-        if !paused {
-            slot.overtaken = slot.overtaken.saturating_add(1);
-        }
+        slot.overtaken = slot.overtaken.saturating_add(is_up.into());
         slot.since = now.steady.tick();
         if self.is_due(index, now) {
             if let Some(until) = self.rests_until(index, config.notify_interval, now) {

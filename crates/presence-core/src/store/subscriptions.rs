@@ -144,7 +144,8 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
             slot.has_row = writes_back;
             slot.owed = false;
             slot.flight = Flight::None;
-            slot.reserved = slot.local_cseq;
+            // With write-back the rows were put ahead before.
+            slot.reserved = slot.local_cseq.wrapping_add(if writes_back { LONG_RESERVE } else { 0 });
             slot.began = 0;
         });
         Ok(())
@@ -453,6 +454,10 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
         });
         let (token, subscription) = renewed.ok_or(Rejected::Unknown)?;
         self.journal.renewed(&subscription).map_err(Rejected::Refused)?;
+        if self.with_open(handle, |_, _| ()).is_none() {
+            // It was ended meanwhile: no row of it may be left.
+            let _ = self.journal.ended(dialog);
+        }
         Ok(token)
     }
 
