@@ -62,6 +62,11 @@ pub fn failed(what: Failure) {
     health.last_at.store(now().unix.0, Ordering::Relaxed);
 }
 
+/// Whether something has failed since the start.
+pub fn has_failed() -> bool {
+    HEALTH.get().is_some_and(|health| health.failures.load(Ordering::Relaxed) > 0)
+}
+
 /// How many reads and writes failed, and the last of them.
 pub fn report() -> (u64, Option<(Failure, Timestamp)>) {
     let Some(health) = HEALTH.get() else { return (0, None) };

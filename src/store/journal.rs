@@ -1,6 +1,6 @@
 //! What goes to the database together with a change in memory.
 
-use super::{database, rows};
+use super::{database, health, rows};
 use crate::params::settings;
 use presence_core::config::SubsMode;
 use presence_core::dialog::DialogId;
@@ -25,7 +25,18 @@ impl Journal for Written {
     }
 
     fn renewed(&mut self, subscription: &Subscription) -> Result<(), Refusal> {
-        self.went_on(subscription).map_err(Refusal::from)
+        if at_once() {
+            database::write(|db| {
+                rows::update(db, subscription, RESERVE, &rows::identity(subscription.texts.dialog()))?;
+                // An earlier refresh that could not be written left the row with its old end, and when that was over the
+                // row was swept.
+                if health::has_failed() && !rows::is_there(db, subscription.texts.dialog())? {
+                    rows::insert(db, subscription, RESERVE)?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     fn ended(&mut self, dialog: DialogId<'_>) -> Result<(), Refusal> {

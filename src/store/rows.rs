@@ -179,6 +179,16 @@ pub fn identity<'a>(dialog: DialogId<'a>) -> [Condition<'a>; 3] {
     ]
 }
 
+/// Whether a dialog has a row; right after an update that was to change it.
+pub fn is_there(db: &mut Connection, dialog: DialogId<'_>) -> Result<bool, Failed> {
+    // MySQL does not count a row that had the values already.
+    if database::changed_rows(db).is_some_and(|changed| changed > 0) {
+        return Ok(true);
+    }
+    let table = settings().active_watchers_table;
+    db.query(table, &[col::ID], &identity(dialog), None).map(|rows| !rows.is_empty())
+}
+
 /// Writes what changes in a row's life, where these conditions hold.
 pub fn update(db: &mut Connection, s: &Subscription, ahead: u32, of: &[Condition<'_>]) -> Result<(), Failed> {
     let set = [

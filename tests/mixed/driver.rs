@@ -1,0 +1,665 @@
+//! All the phones, in one loop: requests at a fixed rate, whatever the answers take; every message that comes is judged.
+
+use super::account::Account;
+use super::faults::Kind;
+use super::publishers::{self, Publisher};
+use super::state::{Line, Package, Resource};
+use super::watchers::{self, Mood, Watcher};
+use super::wires::{Wire, wait};
+use super::{GRACE, NOTIFY_PATIENCE, REQUEST_PATIENCE, Size};
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use testkit::Message;
+use testkit::mutation::{Random, spoil};
+
+/// T1 and T2 of RFC 3261 17.1.2.
+const T1: Duration = Duration::from_millis(500);
+const T2: Duration = Duration::from_secs(4);
+/// Times at the server are whole seconds.
+pub const MARGIN: Duration = Duration::from_secs(2);
+/// So long without a turn of the loop, and NOTIFYs may have been given up meanwhile.
+const STALL: Duration = Duration::from_millis(1500);
+/// Answers are remembered, to see that there is no second one.
+const REMEMBERED: usize = 50_000;
+/// Of a hundred requests so many are spoilt; as many pairs of PUBLISHes leave back to back.
+const SPOILT: usize = 5;
+const PAIRS: usize = 5;
+
+/// What the trial tells the phones.
+#[derive(Debug)]
+pub enum Order {
+    /// As many as are answered, so many at a time.
+    Closed(usize),
+    /// So many in a second.
+    Rate(f64),
+    /// None.
+    Quiet,
+    /// Every dialog is refreshed once more, for long, so many in a second.
+    Settle(f64),
+    /// Everybody ends what it has, so many in a second.
+    Leave(f64),
+    Begin(Kind),
+    End,
+    /// So many in a hundred answer NOTIFYs like this.
+    Behave(Mood, usize),
+    /// So many connections are cut.
+    Cut(usize),
+    /// The server is not there; whether what it had lasts.
+    Down(Lasting),
+    Up,
+}
+
+/// What outlives a kill.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lasting {
+    All,
+    /// All but what changed so long ago at most.
+    Until(Duration),
+    Nothing,
+}
+
+/// Who asked for what.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked {
+    Publish { index: usize, step: publishers::Step, number: u32, expires: u32 },
+    Subscribe { index: usize, step: watchers::Step, expires: u32 },
+    Spoilt,
+}
+
+/// A request on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    pub at: Instant,
+    pub copies: u32,
+}
+
+struct Pending {
+    asked: Asked,
+    wire: usize,
+    sent: Sent,
+    text: Vec<u8>,
+    next: Instant,
+    interval: Duration,
+}
+
+/// Whether there is a fault.
+pub struct Weather {
+    pub fault: Option<Kind>,
+    /// The last one, and when it ended.
+    pub last: Option<Kind>,
+    pub ended: Instant,
+    /// When memory was last scarce.
+    scarce: Option<Instant>,
+}
+
+impl Weather {
+    /// How long there has been no fault.
+    pub fn calm_for(&self, now: Instant) -> Duration {
+        if self.fault.is_some() { Duration::ZERO } else { now.saturating_duration_since(self.ended) }
+    }
+
+    /// Whether a fault may explain an answer that comes now: one that goes on, or was there until a moment ago.
+    fn explains(&self, now: Instant, is_explained: fn(Kind) -> bool) -> bool {
+        self.fault.is_some_and(is_explained) || (now < self.ended + GRACE && self.last.is_some_and(is_explained))
+    }
+}
+
+enum Pace {
+    Closed(usize),
+    Rate(f64),
+    Quiet,
+    /// And the next watcher whose turn it is.
+    Settle(f64, usize),
+    Leave(f64),
+}
+
+/// What the trial may look at while the phones are at work.
+#[derive(Default)]
+pub struct Gauge {
+    pub answered: AtomicU64,
+    pub pending: AtomicU64,
+    /// Publications and dialogs that are not over.
+    pub open: AtomicU64,
+    /// Watchers who are subscribed, and nothing speaks against it.
+    pub subscribed: AtomicU64,
+    pub complaints: Mutex<Vec<String>>,
+}
+
+pub struct Driver {
+    pub server: SocketAddr,
+    pub wires: Vec<Wire>,
+    pub resources: Vec<Resource>,
+    pub publishers: Vec<Publisher>,
+    pub watchers: Vec<Watcher>,
+    pub account: Account,
+    pub random: Random,
+    pub run: String,
+    pub weather: Weather,
+    /// The number of the next request.
+    pub next: u64,
+    pace: Pace,
+    is_down: bool,
+    rate: f64,
+    pending: HashMap<u64, Pending>,
+    /// How many of these are not spoilt.
+    asking: usize,
+    /// Final answers so far to requests that have had one: code, and how many more there may be.
+    answered: HashMap<u64, (u16, u32)>,
+    oldest: VecDeque<u64>,
+    gauge: Arc<Gauge>,
+}
+
+impl Driver {
+    pub fn new(server: SocketAddr, size: Size, seed: u64, gauge: Arc<Gauge>) -> Self {
+        let now = Instant::now();
+        let udp = (0..size.udp).map(|_| Wire::udp(server));
+        let wires: Vec<Wire> = udp.chain((0..size.tcp).map(|_| Wire::tcp(server))).collect();
+        let mut driver = Self {
+            server,
+            wires,
+            resources: Vec::new(),
+            publishers: Vec::new(),
+            watchers: Vec::new(),
+            account: Account::default(),
+            random: Random::new(seed),
+            run: testkit::phone::unique(),
+            weather: Weather { fault: None, last: None, ended: now, scarce: None },
+            next: 1,
+            pace: Pace::Quiet,
+            is_down: false,
+            rate: 100.0,
+            pending: HashMap::new(),
+            asking: 0,
+            answered: HashMap::new(),
+            oldest: VecDeque::new(),
+            gauge,
+        };
+        for (package, count, clients) in [
+            (Package::Presence, size.presence, 2),
+            (Package::Dialog, size.dialog, 2),
+            (Package::Waiting, size.waiting, 1),
+        ] {
+            driver.people(package, count, clients, now);
+        }
+        driver
+    }
+
+    /// Presentities of a package with their publishers and watchers; the first ones have more watchers than the others.
+    fn people(&mut self, package: Package, count: usize, clients: usize, now: Instant) {
+        let first = self.resources.len();
+        for place in 0..count {
+            let user = format!("u{}", first + place);
+            self.resources.push(Resource { package, user, lines: [Line::new(now), Line::new(now)] });
+            for client in 0..clients {
+                let wire = self.publishers.len() % self.wires.len();
+                self.publishers.push(Publisher::new(first + place, client, wire, now));
+            }
+        }
+        for number in 0..count * 2 {
+            let popular = number % 5 == 0;
+            let resource = first + if popular { number % count.div_ceil(50) } else { number % count };
+            // The members of winfo documents would be many.
+            let is_winfo = !popular && package == Package::Presence && number % 10 == 1;
+            let index = self.watchers.len();
+            self.watchers.push(Watcher::new(index, resource, is_winfo, index % self.wires.len(), now));
+        }
+    }
+
+    /// So many seconds a publication or a subscription is asked for: some run out before their turn comes again.
+    pub fn lifetime(&mut self) -> u32 {
+        if matches!(self.pace, Pace::Settle(..)) {
+            return super::MAX_EXPIRES;
+        }
+        let turn = (self.publishers.len() + self.watchers.len()) as f64 / self.rate.max(1.0);
+        let turns = [1.0, 3.0, 3.0, 6.0, 6.0, 6.0][self.random.below(6)];
+        ((turn * turns) as u32).clamp(6, 90)
+    }
+
+    /// Whether the server had too little memory for an answer at some time since then.
+    pub fn is_shaky(&self, sent: &Sent) -> bool {
+        self.weather.fault == Some(Kind::Scarce) || self.weather.scarce.is_some_and(|end| end + GRACE > sent.at)
+    }
+
+    /// Sends a request. `parts`: From, To, Call-ID, CSeq.
+    #[allow(clippy::too_many_arguments)]
+    pub fn ask(
+        &mut self,
+        wire: usize,
+        asked: Asked,
+        method: &str,
+        uri: &str,
+        parts: &[String; 4],
+        headers: &[String],
+        body: &str,
+    ) {
+        let number = self.next;
+        self.next += 1;
+        let way = &mut self.wires[wire];
+        let transport = if way.is_tcp() { "TCP" } else { "UDP" };
+        let [from, to, call_id, cseq] = parts;
+        let mut text = format!(
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/{transport} {};branch=z9hG4bK-{}-{number}\r\nMax-Forwards: 70\r\n\
+             From: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n",
+            way.own, self.run
+        );
+        for header in headers {
+            let _ = write!(text, "{header}\r\n");
+        }
+        let _ = write!(text, "Content-Length: {}\r\n\r\n{body}", body.len());
+        let is_spoilt = matches!(asked, Asked::Spoilt);
+        let text = if is_spoilt { spoil(&text, &mut self.random) } else { text.into_bytes() };
+        way.send(&text);
+        let now = Instant::now();
+        let interval = if way.is_tcp() || is_spoilt { REQUEST_PATIENCE * 2 } else { T1 };
+        let sent = Sent { at: now, copies: 1 };
+        self.asking += usize::from(!is_spoilt);
+        self.pending.insert(number, Pending { asked, wire, sent, text, next: now + interval, interval });
+    }
+
+    /// A message of somebody else, spoilt.
+    fn ask_spoilt(&mut self) {
+        self.account.spoilt_sent += 1;
+        // Over datagrams: what cannot be taken apart ends a connection.
+        let wire = 0;
+        let package = *self.random.pick(&[Package::Presence, Package::Dialog, Package::Waiting]);
+        let user = format!("h{}", self.random.below(8));
+        let uri = format!("sip:{user}@test.local");
+        let event = package.event();
+        let call_id = format!("h-{}", self.next);
+        let mut parts = [format!("<{uri}>;tag=h"), format!("<{uri}>"), call_id, "1".to_owned()];
+        let mut headers = vec![format!("Event: {event}"), format!("Expires: {}", self.random.below(9))];
+        if self.random.percent(50) {
+            if self.random.percent(30) {
+                headers.push("SIP-If-Match: a.0123456789abcdef.1".into());
+            }
+            headers.push(format!("Content-Type: {}", testkit::phone::content_type(event)));
+            let body = package.document(&user, 0, 1, 1);
+            return self.ask(wire, Asked::Spoilt, "PUBLISH", &uri, &parts, &headers, &body);
+        }
+        // Now and then in the dialog of a watcher who is not asked: with a tag that nobody has.
+        if self.random.percent(30) {
+            parts[1] = format!("<{uri}>;tag=nobody");
+        } else if self.random.percent(20) && package == Package::Presence {
+            headers[0] = format!("Event: {event}.winfo");
+        }
+        headers.push(format!("Contact: <sip:h@{}>", self.wires[wire].own));
+        self.ask(wire, Asked::Spoilt, "SUBSCRIBE", &uri, &parts, &headers, "");
+    }
+
+    /// The loop, until nobody gives orders any more.
+    pub fn work(mut self, orders: &Receiver<Order>) -> Account {
+        let mut buffer = vec![0; 1 << 16];
+        let mut last = Instant::now();
+        let mut looked = last;
+        let mut due = 0.0;
+        loop {
+            match orders.try_recv() {
+                Ok(order) => self.obey(order, &mut buffer),
+                Err(TryRecvError::Disconnected) => return self.account,
+                Err(TryRecvError::Empty) => {}
+            }
+            let heard = self.take_in(&mut buffer, Duration::from_millis(1));
+            let now = Instant::now();
+            let gap = now - last;
+            last = now;
+            if gap > STALL {
+                self.stalled(gap, now);
+            }
+            if !self.is_down {
+                due = self.send_what_is_due(due, gap);
+            }
+            if now - looked > Duration::from_millis(100) {
+                looked = now;
+                // Only when nothing waits: an answer may have been there for long.
+                if !heard && !self.is_down {
+                    self.send_again(now);
+                }
+                self.look_around(now);
+            }
+        }
+    }
+
+    fn look_around(&mut self, now: Instant) {
+        if !self.is_down {
+            self.wires.iter_mut().for_each(Wire::connect);
+        }
+        self.let_publications_run_out(now);
+        self.look_at_watchers(now);
+        let published = self.publishers.iter().filter(|p| p.asking || p.phase != publishers::Phase::Idle).count();
+        let watching = self.watchers.iter().filter(|w| w.asking || w.phase != watchers::Phase::Idle).count();
+        let sure = self.watchers.iter().filter(|w| w.phase == watchers::Phase::Open && w.doubt.is_none()).count();
+        self.gauge.pending.store(self.asking as u64, Ordering::Relaxed);
+        self.gauge.open.store((published + watching) as u64, Ordering::Relaxed);
+        self.gauge.subscribed.store(sure as u64, Ordering::Relaxed);
+    }
+
+    /// Takes what has come; false if nothing had.
+    fn take_in(&mut self, buffer: &mut [u8], time: Duration) -> bool {
+        let mut messages = Vec::new();
+        let ready = wait(&self.wires, time);
+        for place in &ready {
+            let ended = self.wires[*place].receive(buffer, &mut messages);
+            for bytes in messages.drain(..) {
+                self.judge(*place, &bytes);
+            }
+            if ended {
+                self.lost_connection(*place);
+            }
+        }
+        !ready.is_empty()
+    }
+
+    fn judge(&mut self, wire: usize, bytes: &[u8]) {
+        let message = Message::parse(bytes);
+        if message.method() == "NOTIFY" {
+            let call_id = message.header("Call-ID").unwrap_or_default().to_owned();
+            if let Some(code) = self.notified(&message, &call_id) {
+                let text = answer(&message, code);
+                self.wires[wire].send(text.as_bytes());
+            }
+            return;
+        }
+        let via = message.header("Via").unwrap_or_default();
+        let branch = via.split("branch=").nth(1).and_then(|b| b.split([';', ',', ' ']).next()).unwrap_or_default();
+        let number = branch.rsplit('-').next().and_then(|n| n.parse().ok());
+        let (Some(number), 200..) = (number, message.code()) else { return };
+        let now = Instant::now();
+        let Some(pending) = self.pending.remove(&number) else { return self.answered_again(number, &message) };
+        self.answered.insert(number, (message.code(), pending.sent.copies - 1));
+        self.oldest.push_back(number);
+        if self.oldest.len() > REMEMBERED {
+            self.oldest.pop_front().map(|old| self.answered.remove(&old));
+        }
+        if !matches!(pending.asked, Asked::Spoilt) {
+            self.gauge.answered.fetch_add(1, Ordering::Relaxed);
+            self.is_allowed(&pending, &message, now);
+        }
+        let texts = (message.header("SIP-ETag").unwrap_or_default(), message.to_tag());
+        self.finish(&pending, message.code(), texts);
+    }
+
+    fn answered_again(&mut self, number: u64, message: &Message) {
+        let shaky = self.weather.scarce.is_some_and(|end| end + REQUEST_PATIENCE > Instant::now());
+        match self.answered.get_mut(&number) {
+            Some((code, copies)) if *copies > 0 && (*code == message.code() || shaky) => *copies -= 1,
+            Some((code, _)) => {
+                let code = *code;
+                self.account.wrong("second final answers", || format!("after {code}: {message:?}"));
+            }
+            None => {}
+        }
+    }
+
+    /// Whether the code is one that this request may get now.
+    fn is_allowed(&mut self, pending: &Pending, message: &Message, now: Instant) {
+        let code = message.code();
+        let is_put_off = code == 503;
+        let without_memory = self.is_shaky(&pending.sent) && matches!(code, 400 | 412 | 481 | 500 | 503);
+        let explained = match code {
+            200 | 412 | 481 => true,
+            _ => without_memory || (is_put_off && self.weather.explains(now, Kind::puts_off)),
+        };
+        if !explained {
+            let weather = (self.weather.fault, self.weather.last, self.weather.calm_for(now));
+            self.account.wrong("answers that nothing explains", || {
+                format!("{weather:?}, {:?} after {:?}: {message:?}", pending.asked, now - pending.sent.at)
+            });
+        } else if is_put_off && !without_memory && message.header("Retry-After").is_none() {
+            self.account.wrong("503 without Retry-After", || format!("{message:?}"));
+        }
+    }
+
+    /// The end of a request; code 0: without an answer.
+    fn finish(&mut self, pending: &Pending, code: u16, (etag, to_tag): (&str, &str)) {
+        let place = usize::from(self.weather.explains(Instant::now(), |_| true));
+        let name = match pending.asked {
+            Asked::Spoilt => {
+                *self.account.spoilt.entry(code).or_default() += 1;
+                return;
+            }
+            Asked::Publish { step, .. } => step.name(),
+            Asked::Subscribe { index, step, .. } => step.name(self.watchers[index].is_winfo),
+        };
+        self.asking -= 1;
+        self.account.answers.entry((name, code)).or_default()[place] += 1;
+        match pending.asked {
+            Asked::Publish { index, step, number, expires } => {
+                self.published(index, step, number, expires, &pending.sent, (code, etag));
+            }
+            Asked::Subscribe { index, step, expires } => {
+                self.subscribed(index, step, expires, &pending.sent, (code, to_tag));
+            }
+            Asked::Spoilt => {}
+        }
+    }
+
+    fn send_again(&mut self, now: Instant) {
+        let mut over = Vec::new();
+        for (number, pending) in &mut self.pending {
+            if now - pending.sent.at > REQUEST_PATIENCE {
+                over.push(*number);
+            } else if now > pending.next {
+                self.wires[pending.wire].send(&pending.text);
+                pending.sent.copies += 1;
+                pending.interval = (pending.interval * 2).min(T2);
+                pending.next = now + pending.interval;
+                self.account.again[1] += 1;
+            }
+        }
+        for number in over {
+            let Some(pending) = self.pending.remove(&number) else { continue };
+            if !matches!(pending.asked, Asked::Spoilt) {
+                let text = String::from_utf8_lossy(&pending.text).into_owned();
+                self.account.lost("requests that nobody answered", || format!("{:?}: {text}", pending.asked));
+                self.finish(&pending, 0, ("", ""));
+            }
+        }
+    }
+
+    /// Requests that cannot be answered any more.
+    fn cut_off(&mut self, is_cut: impl Fn(usize) -> bool) {
+        let numbers: Vec<u64> =
+            self.pending.iter().filter(|(_, p)| is_cut(p.wire)).map(|(number, _)| *number).collect();
+        for number in numbers {
+            if let Some(pending) = self.pending.remove(&number) {
+                if !matches!(pending.asked, Asked::Spoilt) {
+                    self.finish(&pending, 0, ("", ""));
+                }
+            }
+        }
+    }
+
+    /// What came over a connection that is gone: NOTIFYs find it no more.
+    fn lost_connection(&mut self, wire: usize) {
+        self.wires[wire].cut();
+        self.cut_off(|of| of == wire);
+        let until = Instant::now() + NOTIFY_PATIENCE;
+        for watcher in self.watchers.iter_mut().filter(|w| w.wire == wire) {
+            watcher.doubt = Some(until);
+        }
+    }
+
+    fn stalled(&mut self, gap: Duration, now: Instant) {
+        self.account.stalls += 1;
+        self.account.longest_stall = self.account.longest_stall.max(gap);
+        for watcher in &mut self.watchers {
+            watcher.doubt = Some(now + NOTIFY_PATIENCE);
+        }
+    }
+
+    /// Gives what is left of the share of a request.
+    fn send_what_is_due(&mut self, due: f64, gap: Duration) -> f64 {
+        let rate = match self.pace {
+            Pace::Quiet => return 0.0,
+            Pace::Closed(window) => {
+                let free = window.saturating_sub(self.asking);
+                (0..free).for_each(|_| {
+                    self.send_one();
+                });
+                return 0.0;
+            }
+            Pace::Rate(rate) | Pace::Leave(rate) | Pace::Settle(rate, _) => rate,
+        };
+        // Whatever a stall has held up is not made up for.
+        let mut due = due + rate * gap.min(Duration::from_millis(200)).as_secs_f64();
+        while due >= 1.0 {
+            due -= 1.0;
+            match self.pace {
+                Pace::Leave(_) => self.send_one_end(),
+                Pace::Settle(..) => self.send_one_refresh(),
+                _ => self.account.held_back += u64::from(!self.send_one()),
+            }
+        }
+        due
+    }
+
+    /// Anybody asks for something; false if everybody is busy.
+    fn send_one(&mut self) -> bool {
+        let share = self.random.below(100);
+        if share < SPOILT {
+            self.ask_spoilt();
+            return true;
+        }
+        for _ in 0..40 {
+            let index = self.random.below(self.publishers.len() + self.watchers.len());
+            if let Some(watcher) = index.checked_sub(self.publishers.len()) {
+                if self.can_subscribe(watcher) {
+                    self.subscribe_something(watcher);
+                    return true;
+                }
+            } else if self.can_publish(index) {
+                self.publish_something(index);
+                // The other client of the presentity, back to back.
+                let other = index ^ 1;
+                let pair = self.publishers.get(other).is_some_and(|p| p.resource == self.publishers[index].resource);
+                if share < SPOILT + PAIRS && pair && self.can_publish(other) {
+                    self.publish_something(other);
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    fn send_one_refresh(&mut self) {
+        let Pace::Settle(_, next) = &mut self.pace else { return };
+        let index = *next;
+        *next += 1;
+        if index < self.watchers.len()
+            && self.watchers[index].phase == watchers::Phase::Open
+            && self.can_subscribe(index)
+        {
+            self.subscribe(index, watchers::Step::Refresh);
+        }
+    }
+
+    /// Somebody ends what it has, if no answer is due.
+    fn send_one_end(&mut self) {
+        let published = |p: &Publisher| p.phase == publishers::Phase::Published;
+        let next = (0..self.publishers.len()).find(|&i| published(&self.publishers[i]) && self.can_publish(i));
+        if let Some(index) = next {
+            return self.publish(index, publishers::Step::Remove);
+        }
+        let open = |w: &Watcher| w.phase == watchers::Phase::Open;
+        let next = (0..self.watchers.len()).find(|&i| open(&self.watchers[i]) && self.can_subscribe(i));
+        if let Some(index) = next {
+            self.subscribe(index, watchers::Step::End);
+        }
+    }
+
+    fn obey(&mut self, order: Order, buffer: &mut [u8]) {
+        let now = Instant::now();
+        match order {
+            Order::Closed(window) => self.pace = Pace::Closed(window),
+            Order::Rate(rate) => (self.pace, self.rate) = (Pace::Rate(rate), rate),
+            Order::Quiet => self.pace = Pace::Quiet,
+            Order::Settle(rate) => self.pace = Pace::Settle(rate, 0),
+            Order::Leave(rate) => self.pace = Pace::Leave(rate),
+            Order::Begin(kind) => (self.weather.fault, self.weather.last) = (Some(kind), Some(kind)),
+            Order::End => {
+                if self.weather.fault.take() == Some(Kind::Scarce) {
+                    self.weather.scarce = Some(now);
+                }
+                self.weather.ended = now;
+                for watcher in &mut self.watchers {
+                    watcher.mood = Mood::Good;
+                }
+                *self.gauge.complaints.lock().expect("nobody panics with it") = self.account.complaints();
+            }
+            Order::Behave(mood, share) => {
+                for watcher in &mut self.watchers {
+                    if self.random.percent(share) {
+                        watcher.mood = mood;
+                    }
+                }
+            }
+            Order::Cut(count) => {
+                let all: Vec<usize> = (0..self.wires.len()).filter(|&w| self.wires[w].is_tcp()).collect();
+                for _ in 0..count.min(all.len()) {
+                    let wire = *self.random.pick(&all);
+                    self.lost_connection(wire);
+                }
+            }
+            Order::Down(lasting) => {
+                // What the server said before counts.
+                while self.take_in(buffer, Duration::from_millis(20)) {}
+                self.gone(lasting, now);
+            }
+            Order::Up => {
+                self.is_down = false;
+                self.wires.iter_mut().for_each(Wire::connect);
+                for watcher in &mut self.watchers {
+                    // Nobody told who ran out meanwhile.
+                    if watcher.sure_until < now + MARGIN && watcher.phase != watchers::Phase::Idle {
+                        watcher.leave();
+                    }
+                }
+            }
+        }
+    }
+
+    fn gone(&mut self, lasting: Lasting, now: Instant) {
+        self.is_down = true;
+        self.cut_off(|_| true);
+        for wire in 0..self.wires.len() {
+            if self.wires[wire].is_tcp() {
+                self.lost_connection(wire);
+            }
+        }
+        for watcher in &mut self.watchers {
+            watcher.unsettled = true;
+            match lasting {
+                Lasting::All => {}
+                // Until its next flush nobody knows of it.
+                Lasting::Until(_) => watcher.doubt = watcher.doubt.or(Some(now)),
+                Lasting::Nothing => watcher.leave(),
+            }
+        }
+        if lasting == Lasting::Nothing {
+            self.forget_publications(now);
+        }
+    }
+}
+
+/// The answer to a NOTIFY; code 0 is no answer that anybody understands.
+fn answer(request: &Message, code: u16) -> String {
+    if code == 0 {
+        return "SIP/2.0 2\u{fffd}0 ???\r\nVia: ;;;\r\nCSeq: NOTIFY\r\n\r\n".to_owned();
+    }
+    let mut text = format!("SIP/2.0 {code} Answered\r\n");
+    for (name, value) in &request.headers {
+        if ["Via", "From", "To", "Call-ID", "CSeq"].iter().any(|echoed| echoed.eq_ignore_ascii_case(name)) {
+            let _ = write!(text, "{name}: {value}\r\n");
+        }
+    }
+    if code == 503 {
+        text.push_str("Retry-After: 1\r\n");
+    }
+    text.push_str("Content-Length: 0\r\n\r\n");
+    text
+}
