@@ -12,6 +12,7 @@ mod each;
 mod full;
 mod memory;
 mod plan;
+mod swept;
 mod whole;
 
 use testkit::{Builder, Database, Kamailio, Message, Module};

@@ -87,6 +87,15 @@ struct Pending {
     interval: Duration,
 }
 
+/// A request that has had its final answer.
+struct Answered {
+    asked: Asked,
+    code: u16,
+    at: Instant,
+    /// So many copies of it have not been answered.
+    copies: u32,
+}
+
 /// Whether there is a fault.
 pub struct Weather {
     pub fault: Option<Kind>,
@@ -148,8 +157,8 @@ pub struct Driver {
     pending: HashMap<u64, Pending>,
     /// How many of these are not spoilt.
     asking: usize,
-    /// Final answers so far to requests that have had one: code, and how many more there may be.
-    answered: HashMap<u64, (u16, u32)>,
+    /// Requests that have had their final answer.
+    answered: HashMap<u64, Answered>,
     oldest: VecDeque<u64>,
     gauge: Arc<Gauge>,
 }
@@ -370,7 +379,8 @@ impl Driver {
         let (Some(number), 200..) = (number, message.code()) else { return };
         let now = Instant::now();
         let Some(pending) = self.pending.remove(&number) else { return self.answered_again(number, &message) };
-        self.answered.insert(number, (message.code(), pending.sent.copies - 1));
+        let copies = pending.sent.copies - 1;
+        self.answered.insert(number, Answered { asked: pending.asked, code: message.code(), at: now, copies });
         self.oldest.push_back(number);
         if self.oldest.len() > REMEMBERED {
             self.oldest.pop_front().map(|old| self.answered.remove(&old));
@@ -383,15 +393,23 @@ impl Driver {
         self.finish(&pending, message.code(), texts);
     }
 
+    /// To a copy of a request. One that waited for long in the server's socket, because all workers did for something,
+    /// finds its transaction gone, as RFC 3261 17.2.2 has it for longer than tm (`wt_timer`), and is a new request.
     fn answered_again(&mut self, number: u64, message: &Message) {
-        let shaky = self.weather.scarce.is_some_and(|end| end + REQUEST_PATIENCE > Instant::now());
-        match self.answered.get_mut(&number) {
-            Some((code, copies)) if *copies > 0 && (*code == message.code() || shaky) => *copies -= 1,
-            Some((code, _)) => {
-                let code = *code;
-                self.account.wrong("second final answers", || format!("after {code}: {message:?}"));
-            }
-            None => {}
+        let Some(answered) = self.answered.get_mut(&number) else { return };
+        let now = Instant::now();
+        let was_forgotten = now > answered.at + super::WT_TIMER;
+        let same = answered.code == message.code();
+        let shaky = self.weather.scarce.is_some_and(|end| end + REQUEST_PATIENCE > now);
+        if answered.copies == 0 || !(same || was_forgotten || shaky) {
+            let code = answered.code;
+            return self.account.wrong("second final answers", || format!("after {code}: {message:?}"));
+        }
+        answered.copies -= 1;
+        // Or else it is the first answer, sent again.
+        let is_new = was_forgotten || shaky || !same;
+        if let (true, Asked::Publish { index, step, expires, .. }, 200) = (is_new, answered.asked, message.code()) {
+            self.published_twice(index, step, expires);
         }
     }
 

@@ -319,7 +319,6 @@ fn server(trial: &Trial, plan: &Plan) -> Kamailio {
         .listen("LISTEN_TCP")
         .before(&format!("tcp_children=2\nloadmodule \"{}\"", scarce.display()))
         .extra(&format!("modparam(\"tm\", \"fr_timer\", {})", super::FR_TIMER.as_millis()))
-        // A request that waited in the server's socket while all workers did is known when it comes again.
         .extra(&format!("modparam(\"tm\", \"wt_timer\", {})", super::WT_TIMER.as_millis()))
         .param("max_expires", super::MAX_EXPIRES)
         .param("clean_period", 1)

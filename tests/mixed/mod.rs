@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 const FR_TIMER: Duration = Duration::from_secs(8);
 const NOTIFY_PATIENCE: Duration = Duration::from_secs(11);
 /// How long tm remembers a request that it has answered (`wt_timer`).
-const WT_TIMER: Duration = Duration::from_secs(16);
+const WT_TIMER: Duration = Duration::from_secs(5);
 /// How long a request is sent again (64 * T1 of RFC 3261 17.1.2).
 const REQUEST_PATIENCE: Duration = Duration::from_secs(32);
 /// A fault explains answers that come so long after it.

@@ -163,6 +163,16 @@ impl Driver {
         }
     }
 
+    /// A copy of a PUBLISH was carried out by itself: there may be a publication that nobody knows.
+    pub fn published_twice(&mut self, index: usize, step: Step, expires: u32) {
+        let publisher = &mut self.publishers[index];
+        if step == Step::Initial && !matches!(publisher.phase, Phase::Resting(..)) {
+            let until = publisher.over_at.max(Instant::now() + Duration::from_secs(expires.into()));
+            let gone = self.resources[publisher.resource].lines[publisher.client].issue(true);
+            (publisher.phase, publisher.over_at) = (Phase::Resting(until, gone), until);
+        }
+    }
+
     /// Publications that run out, and those that have.
     pub fn let_publications_run_out(&mut self, now: Instant) {
         let swept = self.weather.calm_for(now) > super::SWEEP;
