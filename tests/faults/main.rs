@@ -8,6 +8,7 @@
 //! answers 500, and it has no `presence.status`.
 
 mod all;
+mod allocation;
 mod each;
 mod full;
 mod memory;

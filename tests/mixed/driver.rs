@@ -39,7 +39,7 @@ pub enum Order {
     Rate(f64),
     /// None.
     Quiet,
-    /// Every dialog is refreshed once more, for long, so many in a second.
+    /// Everything is refreshed once more, for long, so many in a second.
     Settle(f64),
     /// Everybody ends what it has, so many in a second.
     Leave(f64),
@@ -91,7 +91,6 @@ struct Pending {
 struct Answered {
     asked: Asked,
     code: u16,
-    at: Instant,
     /// So many copies of it have not been answered.
     copies: u32,
 }
@@ -122,7 +121,7 @@ enum Pace {
     Closed(usize),
     Rate(f64),
     Quiet,
-    /// And the next watcher whose turn it is.
+    /// And whose turn it is.
     Settle(f64, usize),
     Leave(f64),
 }
@@ -226,7 +225,7 @@ impl Driver {
         }
         let turn = (self.publishers.len() + self.watchers.len()) as f64 / self.rate.max(1.0);
         let turns = [1.0, 3.0, 3.0, 6.0, 6.0, 6.0][self.random.below(6)];
-        ((turn * turns) as u32).clamp(6, 90)
+        ((turn * turns) as u32).clamp(6, super::MAX_EXPIRES)
     }
 
     /// Whether the server had too little memory for an answer at some time since then.
@@ -380,7 +379,7 @@ impl Driver {
         let now = Instant::now();
         let Some(pending) = self.pending.remove(&number) else { return self.answered_again(number, &message) };
         let copies = pending.sent.copies - 1;
-        self.answered.insert(number, Answered { asked: pending.asked, code: message.code(), at: now, copies });
+        self.answered.insert(number, Answered { asked: pending.asked, code: message.code(), copies });
         self.oldest.push_back(number);
         if self.oldest.len() > REMEMBERED {
             self.oldest.pop_front().map(|old| self.answered.remove(&old));
@@ -393,22 +392,17 @@ impl Driver {
         self.finish(&pending, message.code(), texts);
     }
 
-    /// To a copy of a request. One that waited for long in the server's socket, because all workers did for something,
-    /// finds its transaction gone, as RFC 3261 17.2.2 has it for longer than tm (`wt_timer`), and is a new request.
+    /// The answer to a copy of a request: the same one.
     fn answered_again(&mut self, number: u64, message: &Message) {
         let Some(answered) = self.answered.get_mut(&number) else { return };
-        let now = Instant::now();
-        let was_forgotten = now > answered.at + super::WT_TIMER;
         let same = answered.code == message.code();
-        let shaky = self.weather.scarce.is_some_and(|end| end + REQUEST_PATIENCE > now);
-        if answered.copies == 0 || !(same || was_forgotten || shaky) {
+        let shaky = self.weather.scarce.is_some_and(|end| end + REQUEST_PATIENCE > Instant::now());
+        if answered.copies == 0 || !(same || shaky) {
             let code = answered.code;
             return self.account.wrong("second final answers", || format!("after {code}: {message:?}"));
         }
         answered.copies -= 1;
-        // Or else it is the first answer, sent again.
-        let is_new = was_forgotten || shaky || !same;
-        if let (true, Asked::Publish { index, step, expires, .. }, 200) = (is_new, answered.asked, message.code()) {
+        if let (true, Asked::Publish { index, step, expires, .. }, 200) = (shaky, answered.asked, message.code()) {
             self.published_twice(index, step, expires);
         }
     }
@@ -498,7 +492,7 @@ impl Driver {
         self.cut_off(|of| of == wire);
         let until = Instant::now() + NOTIFY_PATIENCE;
         for watcher in self.watchers.iter_mut().filter(|w| w.wire == wire) {
-            watcher.doubt = Some(until);
+            (watcher.doubt, watcher.has_moved) = (Some(until), true);
         }
     }
 
@@ -568,10 +562,15 @@ impl Driver {
         let Pace::Settle(_, next) = &mut self.pace else { return };
         let index = *next;
         *next += 1;
-        if index < self.watchers.len()
-            && self.watchers[index].phase == watchers::Phase::Open
-            && self.can_subscribe(index)
-        {
+        if let Some(publisher) = self.publishers.get(index) {
+            if publisher.phase == publishers::Phase::Published && self.can_publish(index) {
+                self.publish(index, publishers::Step::Refresh);
+            }
+            return;
+        }
+        let index = index - self.publishers.len();
+        let is_open = self.watchers.get(index).is_some_and(|w| w.phase == watchers::Phase::Open);
+        if is_open && self.can_subscribe(index) {
             self.subscribe(index, watchers::Step::Refresh);
         }
     }

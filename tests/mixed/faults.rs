@@ -161,6 +161,8 @@ impl Stage {
     pub fn bring_about(&mut self, kind: Kind) {
         *self.done.entry(kind).or_default() += 1;
         self.tell(Order::Begin(kind));
+        // The phones know of it first.
+        sleep(Duration::from_millis(200));
         match kind {
             Kind::Locked => {
                 let time = self.seconds(3, 8);
@@ -169,7 +171,7 @@ impl Stage {
                 sleep(time);
                 other.unlock();
             }
-            Kind::Slow => self.fault_for(Fault::Slow(Duration::from_millis(20))),
+            Kind::Slow => self.fault_for(Fault::Slow(Duration::from_millis(5))),
             Kind::Failing => self.fault_for(Fault::All),
             Kind::Full => {
                 limit_files(&self.server, "0");
@@ -314,7 +316,7 @@ fn server(trial: &Trial, plan: &Plan) -> Kamailio {
         testkit::cmodule::build(&testkit::root().join("tests/faults/scarce.c"), Path::new(env!("CARGO_TARGET_TMPDIR")));
     let builder = Kamailio::builder()
         .children(8)
-        .memory(1024, 8)
+        .memory(4096, 8)
         .debug(-1)
         .listen("LISTEN_TCP")
         .before(&format!("tcp_children=2\nloadmodule \"{}\"", scarce.display()))

@@ -136,6 +136,7 @@ impl Driver {
                 etag.clone_into(&mut publisher.etag);
                 (publisher.phase, publisher.in_doubt) = (Phase::Published, false);
                 (publisher.sure_until, publisher.over_at) = (sent.at + lifetime - MARGIN, now + lifetime);
+                line.lasts(publisher.sure_until);
                 if step != Step::Refresh {
                     line.confirm(number, now);
                 }
@@ -159,6 +160,7 @@ impl Driver {
                 publisher.in_doubt = true;
                 publisher.sure_until = publisher.sure_until.min(sent.at + lifetime - MARGIN);
                 publisher.over_at = publisher.over_at.max(now + lifetime);
+                line.lasts(publisher.sure_until);
             }
         }
     }

@@ -68,11 +68,13 @@ pub struct Line {
     gone: VecDeque<u32>,
     /// When the server had said yes to them, or nothing was left to wait for.
     confirmed: VecDeque<(u32, Instant)>,
+    /// What is published now lasts until then for sure.
+    lasts_until: Option<Instant>,
 }
 
 impl Line {
     pub fn new(now: Instant) -> Self {
-        Self { issued: 0, gone: [0].into(), confirmed: [(0, now)].into() }
+        Self { issued: 0, gone: [0].into(), confirmed: [(0, now)].into(), lasts_until: None }
     }
 
     /// The number of a change that is about to be asked for. `is_gone`: the publication ends.
@@ -85,6 +87,15 @@ impl Line {
             }
         }
         self.issued
+    }
+
+    pub fn lasts(&mut self, until: Instant) {
+        self.lasts_until = Some(until);
+    }
+
+    /// Whether nothing may be published, because it was not refreshed, or nobody knows whether it was.
+    fn may_have_run_out(&self) -> bool {
+        self.lasts_until.is_some_and(|until| Instant::now() >= until)
     }
 
     pub fn confirm(&mut self, number: u32, now: Instant) {
@@ -103,14 +114,18 @@ impl Line {
 
     /// Whether what is shown can be as new as this number.
     pub fn can_be(&self, shown: Option<u32>, due: u32) -> bool {
-        shown.or(self.gone.back().copied()).is_some_and(|number| number >= due)
+        let newest = shown.or(self.gone.back().copied()).is_some_and(|number| number >= due);
+        newest || shown.is_none() && self.may_have_run_out()
     }
 
     /// The number that a document shows, at least, to a watcher who has seen `highest`; none if it is older.
     pub fn number(&self, shown: Option<u32>, highest: u32) -> Option<u32> {
         match shown {
             Some(number) => (number >= highest && number <= self.issued).then_some(number),
-            None => self.gone.iter().copied().find(|gone| *gone >= highest),
+            None => {
+                let gone = self.gone.iter().copied().find(|gone| *gone >= highest);
+                gone.or(self.may_have_run_out().then_some(highest))
+            }
         }
     }
 }

@@ -79,6 +79,8 @@ pub struct Watcher {
     /// The server may have given it up: because of its answers, or its connection; so it may be until it has refreshed
     /// after that time.
     pub doubt: Option<Instant>,
+    /// Its connection was cut, and it has not said yet where it is now.
+    pub has_moved: bool,
     /// Since a kill it has not refreshed.
     pub unsettled: bool,
     /// Its end was asked for and not confirmed.
@@ -111,6 +113,7 @@ impl Watcher {
             sure_until: now,
             over_at: now,
             doubt: None,
+            has_moved: false,
             unsettled: false,
             end_in_doubt: false,
             owed: None,
@@ -206,7 +209,10 @@ impl Driver {
                 (watcher.sure_until, watcher.over_at) = (sent.at + lifetime - MARGIN, now + lifetime);
                 watcher.owed = (watcher.told_at < sent.at).then_some(now);
                 watcher.unsettled = false;
-                if watcher.doubt.is_some_and(|until| sent.at > until) {
+                if std::mem::take(&mut watcher.has_moved) {
+                    // A NOTIFY may be on its way to where nobody is any more.
+                    watcher.doubt = Some(now + super::NOTIFY_PATIENCE);
+                } else if watcher.doubt.is_some_and(|until| sent.at > until) {
                     watcher.doubt = None;
                 }
             }
