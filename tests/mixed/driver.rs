@@ -465,11 +465,15 @@ impl Driver {
         }
         for number in over {
             let Some(pending) = self.pending.remove(&number) else { continue };
-            if !matches!(pending.asked, Asked::Spoilt) {
+            if matches!(pending.asked, Asked::Spoilt) {
+                continue;
+            }
+            // A transaction for whose answer there was no memory takes all copies, and has none.
+            if !self.is_shaky(&pending.sent) {
                 let text = String::from_utf8_lossy(&pending.text).into_owned();
                 self.account.lost("requests that nobody answered", || format!("{:?}: {text}", pending.asked));
-                self.finish(&pending, 0, ("", ""));
             }
+            self.finish(&pending, 0, ("", ""));
         }
     }
 

@@ -54,7 +54,8 @@ impl Kind {
 
     /// Whether requests may be put off (503) because of it.
     pub fn puts_off(self) -> bool {
-        Self::OF_DATABASE.contains(&self) || Self::KILLS.contains(&self) || self == Self::Scarce
+        // A worker may be stopped while it is the one that writes.
+        Self::OF_DATABASE.contains(&self) || Self::KILLS.contains(&self) || matches!(self, Self::Scarce | Self::Stopped)
     }
 
     pub fn name(self) -> &'static str {
@@ -319,7 +320,7 @@ fn server(trial: &Trial, plan: &Plan) -> Kamailio {
         .memory(4096, 8)
         .debug(-1)
         .listen("LISTEN_TCP")
-        .before(&format!("tcp_children=2\nloadmodule \"{}\"", scarce.display()))
+        .before(&format!("tcp_children=4\nloadmodule \"{}\"", scarce.display()))
         .extra(&format!("modparam(\"tm\", \"fr_timer\", {})", super::FR_TIMER.as_millis()))
         .extra(&format!("modparam(\"tm\", \"wt_timer\", {})", super::WT_TIMER.as_millis()))
         .param("max_expires", super::MAX_EXPIRES)

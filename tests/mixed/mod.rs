@@ -24,8 +24,8 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 /// How long a NOTIFY may be without an answer (tm's `fr_timer`), and until that has been noticed by all.
-const FR_TIMER: Duration = Duration::from_secs(8);
-const NOTIFY_PATIENCE: Duration = Duration::from_secs(11);
+const FR_TIMER: Duration = Duration::from_secs(30);
+const NOTIFY_PATIENCE: Duration = Duration::from_secs(34);
 /// How long tm remembers a request that it has answered (`wt_timer`): as long as RFC 3261 17.2.2 has it. A copy may wait
 /// in the server's socket while all workers do for the database; with tm's 5 s it would be a new request.
 const WT_TIMER: Duration = Duration::from_secs(32);

@@ -28,8 +28,8 @@ pub enum Phase {
     /// Nothing is published.
     Idle,
     Published,
-    /// Something may be published that cannot be reached any more; until then, and from then on this number holds.
-    Resting(Instant, u32),
+    /// Something may be published that cannot be reached any more, or has run out; until then.
+    Resting(Instant),
 }
 
 /// A publication.
@@ -125,8 +125,8 @@ impl Driver {
         match (step, code) {
             // Without memory for the answer the request may have been carried out twice: one publication is nobody's.
             (Step::Initial, 200) if shaky && sent.copies > 1 => {
-                (publisher.phase, publisher.over_at) =
-                    (Phase::Resting(now + lifetime, line.issue(true)), now + lifetime);
+                line.lasts(now);
+                (publisher.phase, publisher.over_at) = (Phase::Resting(now + lifetime), now + lifetime);
             }
             (Step::Remove, 200) => {
                 line.confirm(number, now);
@@ -146,15 +146,14 @@ impl Driver {
                     let what = format!("publisher {index}, {step:?} of {number}, tag {}", publisher.etag);
                     self.account.lost("publications that were acknowledged", || what);
                 }
-                let gone = self.resources[publisher.resource].lines[publisher.client].issue(true);
-                let publisher = &mut self.publishers[index];
-                publisher.phase = Phase::Resting(publisher.over_at.max(now), gone);
+                line.lasts(now);
+                publisher.phase = Phase::Resting(publisher.over_at.max(now));
             }
             // Put off, or in the dark: it may have been carried out.
             (Step::Initial | Step::Remove, _) => {
                 let until = if step == Step::Initial { now + lifetime } else { publisher.over_at };
-                let gone = if step == Step::Initial { line.issue(true) } else { number };
-                (publisher.phase, publisher.over_at) = (Phase::Resting(until, gone), until);
+                line.lasts(now);
+                (publisher.phase, publisher.over_at) = (Phase::Resting(until), until);
             }
             _ => {
                 publisher.in_doubt = true;
@@ -170,8 +169,8 @@ impl Driver {
         let publisher = &mut self.publishers[index];
         if step == Step::Initial && !matches!(publisher.phase, Phase::Resting(..)) {
             let until = publisher.over_at.max(Instant::now() + Duration::from_secs(expires.into()));
-            let gone = self.resources[publisher.resource].lines[publisher.client].issue(true);
-            (publisher.phase, publisher.over_at) = (Phase::Resting(until, gone), until);
+            self.resources[publisher.resource].lines[publisher.client].lasts(Instant::now());
+            (publisher.phase, publisher.over_at) = (Phase::Resting(until), until);
         }
     }
 
@@ -182,9 +181,10 @@ impl Driver {
             let line = &mut self.resources[publisher.resource].lines[publisher.client];
             match publisher.phase {
                 Phase::Published if !publisher.asking && now >= publisher.sure_until => {
-                    publisher.phase = Phase::Resting(publisher.over_at, line.issue(true));
+                    publisher.phase = Phase::Resting(publisher.over_at);
                 }
-                Phase::Resting(until, gone) if swept && now > until + super::SWEEP => {
+                Phase::Resting(until) if swept && now > until + super::SWEEP => {
+                    let gone = line.issue(true);
                     line.confirm(gone, now);
                     publisher.phase = Phase::Idle;
                 }

@@ -72,6 +72,8 @@ pub struct Watcher {
     sequence: Sequence,
     /// The state of each publisher that was shown last, and the least number that this can be.
     shown: [Option<u32>; CLIENTS],
+    /// The greatest that it can be.
+    newest: [u32; CLIENTS],
     highest: [u32; CLIENTS],
     version: Option<u32>,
     pub sure_until: Instant,
@@ -108,6 +110,7 @@ impl Watcher {
             cseq: 0,
             sequence: Sequence::default(),
             shown: [None; CLIENTS],
+            newest: [0; CLIENTS],
             highest: [0; CLIENTS],
             version: None,
             sure_until: now,
@@ -347,6 +350,7 @@ impl Driver {
             watcher.history.pop_front();
         }
         for ((line, shown), highest) in resource.lines.iter().zip(shown).zip(0..CLIENTS) {
+            watcher.newest[highest] = line.newest(shown);
             match line.number(shown, watcher.highest[highest]) {
                 Some(number) => watcher.highest[highest] = number,
                 None => {
@@ -408,7 +412,7 @@ impl Driver {
             }
             for (place, line) in self.resources[watcher.resource].lines.iter().enumerate() {
                 let due = line.due(by);
-                if line.can_be(watcher.shown[place], due) {
+                if watcher.newest[place].max(line.newest(watcher.shown[place])) >= due {
                     continue;
                 }
                 if watcher.unsettled {
@@ -422,7 +426,7 @@ impl Driver {
                     self.account.lost("watchers without the last state", || what);
                 }
                 // Once.
-                watcher.shown[place] = Some(u32::MAX);
+                watcher.newest[place] = due;
             }
         }
     }
