@@ -2,9 +2,11 @@
 
 use super::account::Account;
 use super::faults::Kind;
+use super::orders::Order;
 use super::publishers::{self, Publisher};
 use super::state::{Line, Package, Resource};
-use super::watchers::{self, Mood, Watcher};
+use super::traffic::Pace;
+use super::watchers::{self, Watcher};
 use super::wires::{Wire, wait};
 use super::{GRACE, NOTIFY_PATIENCE, REQUEST_PATIENCE, Size};
 use std::collections::{HashMap, VecDeque};
@@ -26,42 +28,6 @@ pub const MARGIN: Duration = Duration::from_secs(2);
 const STALL: Duration = Duration::from_millis(1500);
 /// Answers are remembered, to see that there is no second one.
 const REMEMBERED: usize = 50_000;
-/// Of a hundred requests so many are spoilt; as many pairs of PUBLISHes leave back to back.
-const SPOILT: usize = 5;
-const PAIRS: usize = 5;
-
-/// What the trial tells the phones.
-#[derive(Debug)]
-pub enum Order {
-    /// As many as are answered, so many at a time.
-    Closed(usize),
-    /// So many in a second.
-    Rate(f64),
-    /// None.
-    Quiet,
-    /// Everything is refreshed once more, for long, so many in a second.
-    Settle(f64),
-    /// Everybody ends what it has, so many in a second.
-    Leave(f64),
-    Begin(Kind),
-    End,
-    /// So many in a hundred answer NOTIFYs like this.
-    Behave(Mood, usize),
-    /// So many connections are cut.
-    Cut(usize),
-    /// The server is not there; whether what it had lasts.
-    Down(Lasting),
-    Up,
-}
-
-/// What outlives a kill.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Lasting {
-    All,
-    /// All but what changed so long ago at most.
-    Until(Duration),
-    Nothing,
-}
 
 /// Who asked for what.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +68,7 @@ pub struct Weather {
     pub last: Option<Kind>,
     pub ended: Instant,
     /// When memory was last scarce.
-    scarce: Option<Instant>,
+    pub scarce: Option<Instant>,
 }
 
 impl Weather {
@@ -115,15 +81,6 @@ impl Weather {
     fn explains(&self, now: Instant, is_explained: fn(Kind) -> bool) -> bool {
         self.fault.is_some_and(is_explained) || (now < self.ended + GRACE && self.last.is_some_and(is_explained))
     }
-}
-
-enum Pace {
-    Closed(usize),
-    Rate(f64),
-    Quiet,
-    /// And whose turn it is.
-    Settle(f64, usize),
-    Leave(f64),
 }
 
 /// What the trial may look at while the phones are at work.
@@ -150,16 +107,16 @@ pub struct Driver {
     pub weather: Weather,
     /// The number of the next request.
     pub next: u64,
-    pace: Pace,
-    is_down: bool,
-    rate: f64,
+    pub pace: Pace,
+    pub is_down: bool,
+    pub rate: f64,
     pending: HashMap<u64, Pending>,
     /// How many of these are not spoilt.
-    asking: usize,
+    pub asking: usize,
     /// Requests that have had their final answer.
     answered: HashMap<u64, Answered>,
     oldest: VecDeque<u64>,
-    gauge: Arc<Gauge>,
+    pub(super) gauge: Arc<Gauge>,
 }
 
 impl Driver {
@@ -269,36 +226,6 @@ impl Driver {
         self.pending.insert(number, Pending { asked, wire, sent, text, next: now + interval, interval });
     }
 
-    /// A message of somebody else, spoilt.
-    fn ask_spoilt(&mut self) {
-        self.account.spoilt_sent += 1;
-        // Over datagrams: what cannot be taken apart ends a connection.
-        let wire = 0;
-        let package = *self.random.pick(&[Package::Presence, Package::Dialog, Package::Waiting]);
-        let user = format!("h{}", self.random.below(8));
-        let uri = format!("sip:{user}@test.local");
-        let event = package.event();
-        let call_id = format!("h-{}", self.next);
-        let mut parts = [format!("<{uri}>;tag=h"), format!("<{uri}>"), call_id, "1".to_owned()];
-        let mut headers = vec![format!("Event: {event}"), format!("Expires: {}", self.random.below(9))];
-        if self.random.percent(50) {
-            if self.random.percent(30) {
-                headers.push("SIP-If-Match: a.0123456789abcdef.1".into());
-            }
-            headers.push(format!("Content-Type: {}", testkit::phone::content_type(event)));
-            let body = package.document(&user, 0, 1, 1);
-            return self.ask(wire, Asked::Spoilt, "PUBLISH", &uri, &parts, &headers, &body);
-        }
-        // Now and then in the dialog of a watcher who is not asked: with a tag that nobody has.
-        if self.random.percent(30) {
-            parts[1] = format!("<{uri}>;tag=nobody");
-        } else if self.random.percent(20) && package == Package::Presence {
-            headers[0] = format!("Event: {event}.winfo");
-        }
-        headers.push(format!("Contact: <sip:h@{}>", self.wires[wire].own));
-        self.ask(wire, Asked::Spoilt, "SUBSCRIBE", &uri, &parts, &headers, "");
-    }
-
     /// The loop, until nobody gives orders any more.
     pub fn work(mut self, orders: &Receiver<Order>) -> Account {
         let mut buffer = vec![0; 1 << 16];
@@ -347,7 +274,7 @@ impl Driver {
     }
 
     /// Takes what has come; false if nothing had.
-    fn take_in(&mut self, buffer: &mut [u8], time: Duration) -> bool {
+    pub fn take_in(&mut self, buffer: &mut [u8], time: Duration) -> bool {
         let mut messages = Vec::new();
         let ready = wait(&self.wires, time);
         for place in &ready {
@@ -478,7 +405,7 @@ impl Driver {
     }
 
     /// Requests that cannot be answered any more.
-    fn cut_off(&mut self, is_cut: impl Fn(usize) -> bool) {
+    pub fn cut_off(&mut self, is_cut: impl Fn(usize) -> bool) {
         let numbers: Vec<u64> =
             self.pending.iter().filter(|(_, p)| is_cut(p.wire)).map(|(number, _)| *number).collect();
         for number in numbers {
@@ -491,7 +418,7 @@ impl Driver {
     }
 
     /// What came over a connection that is gone: NOTIFYs find it no more.
-    fn lost_connection(&mut self, wire: usize) {
+    pub fn lost_connection(&mut self, wire: usize) {
         self.wires[wire].cut();
         self.cut_off(|of| of == wire);
         let until = Instant::now() + NOTIFY_PATIENCE;
@@ -505,164 +432,6 @@ impl Driver {
         self.account.longest_stall = self.account.longest_stall.max(gap);
         for watcher in &mut self.watchers {
             watcher.doubt = Some(now + NOTIFY_PATIENCE);
-        }
-    }
-
-    /// Gives what is left of the share of a request.
-    fn send_what_is_due(&mut self, due: f64, gap: Duration) -> f64 {
-        let rate = match self.pace {
-            Pace::Quiet => return 0.0,
-            Pace::Closed(window) => {
-                let free = window.saturating_sub(self.asking);
-                (0..free).for_each(|_| {
-                    self.send_one();
-                });
-                return 0.0;
-            }
-            Pace::Rate(rate) | Pace::Leave(rate) | Pace::Settle(rate, _) => rate,
-        };
-        // Whatever a stall has held up is not made up for.
-        let mut due = due + rate * gap.min(Duration::from_millis(200)).as_secs_f64();
-        while due >= 1.0 {
-            due -= 1.0;
-            match self.pace {
-                Pace::Leave(_) => self.send_one_end(),
-                Pace::Settle(..) => self.send_one_refresh(),
-                _ => self.account.held_back += u64::from(!self.send_one()),
-            }
-        }
-        due
-    }
-
-    /// Anybody asks for something; false if everybody is busy.
-    fn send_one(&mut self) -> bool {
-        let share = self.random.below(100);
-        if share < SPOILT {
-            self.ask_spoilt();
-            return true;
-        }
-        for _ in 0..40 {
-            let index = self.random.below(self.publishers.len() + self.watchers.len());
-            if let Some(watcher) = index.checked_sub(self.publishers.len()) {
-                if self.can_subscribe(watcher) {
-                    self.subscribe_something(watcher);
-                    return true;
-                }
-            } else if self.can_publish(index) {
-                self.publish_something(index);
-                // The other client of the presentity, back to back.
-                let other = index ^ 1;
-                let pair = self.publishers.get(other).is_some_and(|p| p.resource == self.publishers[index].resource);
-                if share < SPOILT + PAIRS && pair && self.can_publish(other) {
-                    self.publish_something(other);
-                }
-                return true;
-            }
-        }
-        false
-    }
-
-    fn send_one_refresh(&mut self) {
-        let Pace::Settle(_, next) = &mut self.pace else { return };
-        let index = *next;
-        *next += 1;
-        if let Some(publisher) = self.publishers.get(index) {
-            if publisher.phase == publishers::Phase::Published && self.can_publish(index) {
-                self.publish(index, publishers::Step::Refresh);
-            }
-            return;
-        }
-        let index = index - self.publishers.len();
-        let is_open = self.watchers.get(index).is_some_and(|w| w.phase == watchers::Phase::Open);
-        if is_open && self.can_subscribe(index) {
-            self.subscribe(index, watchers::Step::Refresh);
-        }
-    }
-
-    /// Somebody ends what it has, if no answer is due.
-    fn send_one_end(&mut self) {
-        let published = |p: &Publisher| p.phase == publishers::Phase::Published;
-        let next = (0..self.publishers.len()).find(|&i| published(&self.publishers[i]) && self.can_publish(i));
-        if let Some(index) = next {
-            return self.publish(index, publishers::Step::Remove);
-        }
-        let open = |w: &Watcher| w.phase == watchers::Phase::Open;
-        let next = (0..self.watchers.len()).find(|&i| open(&self.watchers[i]) && self.can_subscribe(i));
-        if let Some(index) = next {
-            self.subscribe(index, watchers::Step::End);
-        }
-    }
-
-    fn obey(&mut self, order: Order, buffer: &mut [u8]) {
-        let now = Instant::now();
-        match order {
-            Order::Closed(window) => self.pace = Pace::Closed(window),
-            Order::Rate(rate) => (self.pace, self.rate) = (Pace::Rate(rate), rate),
-            Order::Quiet => self.pace = Pace::Quiet,
-            Order::Settle(rate) => self.pace = Pace::Settle(rate, 0),
-            Order::Leave(rate) => self.pace = Pace::Leave(rate),
-            Order::Begin(kind) => (self.weather.fault, self.weather.last) = (Some(kind), Some(kind)),
-            Order::End => {
-                if self.weather.fault.take() == Some(Kind::Scarce) {
-                    self.weather.scarce = Some(now);
-                }
-                self.weather.ended = now;
-                for watcher in &mut self.watchers {
-                    watcher.mood = Mood::Good;
-                }
-                *self.gauge.complaints.lock().expect("nobody panics with it") = self.account.complaints();
-            }
-            Order::Behave(mood, share) => {
-                for watcher in &mut self.watchers {
-                    if self.random.percent(share) {
-                        watcher.mood = mood;
-                    }
-                }
-            }
-            Order::Cut(count) => {
-                let all: Vec<usize> = (0..self.wires.len()).filter(|&w| self.wires[w].is_tcp()).collect();
-                for _ in 0..count.min(all.len()) {
-                    let wire = *self.random.pick(&all);
-                    self.lost_connection(wire);
-                }
-            }
-            Order::Down(lasting) => {
-                // What the server said before counts.
-                while self.take_in(buffer, Duration::from_millis(20)) {}
-                self.gone(lasting, now);
-            }
-            Order::Up => {
-                self.is_down = false;
-                self.wires.iter_mut().for_each(Wire::connect);
-                for watcher in &mut self.watchers {
-                    // Nobody told who ran out meanwhile.
-                    if watcher.sure_until < now + MARGIN && watcher.phase != watchers::Phase::Idle {
-                        watcher.leave();
-                    }
-                }
-            }
-        }
-    }
-
-    fn gone(&mut self, lasting: Lasting, now: Instant) {
-        self.is_down = true;
-        self.cut_off(|_| true);
-        for wire in 0..self.wires.len() {
-            if self.wires[wire].is_tcp() {
-                self.lost_connection(wire);
-            }
-        }
-        for watcher in &mut self.watchers {
-            watcher.unsettled = true;
-            match lasting {
-                Lasting::All => {}
-                // Until its next flush nobody knows of it.
-                Lasting::Until(_) => watcher.doubt = watcher.doubt.or(Some(now)),
-                Lasting::Nothing => watcher.leave(),
-            }
-        }
-        if lasting == Lasting::Nothing {
-            self.forget_publications(now);
         }
     }
 }

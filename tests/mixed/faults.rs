@@ -1,6 +1,6 @@
 //! Faults: what they are, and how they are brought about.
 
-use super::driver::{Lasting, Order};
+use super::orders::{Lasting, Order};
 use super::watchers::Mood;
 use super::{Mode, Trial};
 use crate::plan::{Fault, Plan};

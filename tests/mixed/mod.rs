@@ -6,17 +6,20 @@
 mod account;
 mod driver;
 mod faults;
+mod orders;
 mod publishers;
 mod state;
+mod traffic;
 mod watchers;
 mod wires;
 
 use crate::endurance::memory::Held;
 use crate::whole;
 use account::Account;
-use driver::{Driver, Gauge, Order};
+use driver::{Driver, Gauge};
 use faults::{Draw, Kind, Stage};
 use loadgen::cpu;
+use orders::Order;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
