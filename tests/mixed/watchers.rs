@@ -344,14 +344,16 @@ impl Driver {
             return;
         }
         let shown = resource.package.shown(&message.body);
-        watcher.shown = shown;
+        let before = std::mem::replace(&mut watcher.shown, shown);
         watcher.history.push_back((Instant::now(), message.cseq(), shown));
         if watcher.history.len() > HISTORY {
             watcher.history.pop_front();
         }
         for ((line, shown), highest) in resource.lines.iter().zip(shown).zip(0..CLIENTS) {
             watcher.newest[highest] = line.newest(shown);
-            match line.number(shown, watcher.highest[highest]) {
+            // Nothing, as before: what has run out may be published again meanwhile.
+            let same = shown.is_none() && before[highest].is_none();
+            match line.number(shown, watcher.highest[highest]).or(same.then_some(watcher.highest[highest])) {
                 Some(number) => watcher.highest[highest] = number,
                 None => {
                     let detail = || format!("{}; of {:?}", detail(watcher), resource.lines);
