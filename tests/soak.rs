@@ -5,13 +5,21 @@
 mod bursts;
 mod endurance;
 mod killed;
+mod mixed;
+#[allow(dead_code)]
+#[path = "faults/plan.rs"]
+mod plan;
+#[allow(dead_code)]
+#[path = "faults/whole.rs"]
+mod whole;
 
 use endurance::Storage;
+use std::time::Duration;
 
 /// Enough to tell a leak from a pool that grows.
 const ROUNDS: u32 = 20;
 
-fn number(name: &str, default: u32) -> u32 {
+fn number<T: std::str::FromStr>(name: &str, default: T) -> T {
     match std::env::var(name) {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text}: not a number")),
         Err(_) => default,
@@ -22,10 +30,28 @@ fn soak(storage: Storage) {
     endurance::run(storage, number("SOAK_OPS", 100_000), ROUNDS);
 }
 
+/// `SOAK_MINUTES` (10), `SOAK_LOAD` (0.6 of what the server can do), `SOAK_FAULT_EVERY` (30 s), `SOAK_MODE` (1, or some of
+/// memory, 1, 2 and 3 with commas between them), `SOAK_SEED`.
+#[test]
+#[ignore = "takes minutes: make soak"]
+fn mixed_traffic_with_faults() {
+    let modes = std::env::var("SOAK_MODE").unwrap_or_else(|_| "1".into());
+    for mode in modes.split(',').map(mixed::Mode::named) {
+        let trial = mixed::Trial {
+            mode,
+            time: Duration::from_secs_f64(number("SOAK_MINUTES", 10.0) * 60.0),
+            load: number("SOAK_LOAD", 0.6),
+            fault_every: Duration::from_secs_f64(number("SOAK_FAULT_EVERY", 30.0)),
+            seed: number("SOAK_SEED", 1),
+        };
+        trial.run();
+    }
+}
+
 #[test]
 #[ignore = "takes minutes: make soak"]
 fn the_last_state_is_told_last() {
-    let rounds = number("SOAK_ROUNDS", 100);
+    let rounds: u32 = number("SOAK_ROUNDS", 100);
     (0..=3).for_each(|mode| bursts::Trial { mode, watchers: 1500, rounds }.run());
 }
 

@@ -2,7 +2,7 @@
 //! is 200, everybody is told, CSeqs only grow, and a round leaves nothing behind: in the tables, in shared memory, in the
 //! pkg memory of any process.
 
-mod memory;
+pub mod memory;
 mod trial;
 
 pub use trial::Storage;

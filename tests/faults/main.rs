@@ -21,11 +21,13 @@ macro_rules! on_each_database {
 use on_each_database;
 
 mod all;
+mod allocation;
 mod each;
 mod full;
 mod memory;
 mod plan;
 mod servers;
+mod swept;
 mod whole;
 
 use std::path::Path;

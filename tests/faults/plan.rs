@@ -65,7 +65,12 @@ impl Plan {
 
     /// A server to which this happens.
     pub fn applied_to(&self, server: Builder) -> Builder {
-        server.under(&format!("env LD_PRELOAD={} FAULTS={}", library().display(), self.path.display()))
+        self.applied_to_with(server, "")
+    }
+
+    /// The same, with an option of `env`.
+    pub fn applied_to_with(&self, server: Builder, option: &str) -> Builder {
+        server.under(&format!("env {option} LD_PRELOAD={} FAULTS={}", library().display(), self.path.display()))
     }
 
     fn word(&self, place: u64) -> u64 {

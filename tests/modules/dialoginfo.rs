@@ -59,6 +59,20 @@ fn the_calls_of_a_line_come_in_one_document() {
     assert_eq!(dialogs(&carol.notify().body), [("d1", "confirmed")]);
 }
 
+/// The stock module, whose dialog-info package does not ask what was taken away, shows it once more as it was.
+#[test]
+fn a_call_whose_publication_is_taken_away_is_over() {
+    let server = builder().start();
+    let (mut first, mut second) = (Phone::new("line", server.port), Phone::new("line", server.port));
+    publish(&mut first, "dialog", None, &dialog_info("line", "d1", "confirmed"));
+    let etag = publish(&mut second, "dialog", None, &dialog_info("line", "d2", "early"));
+    let mut bob = Phone::new("bob", server.port);
+    bob.subscribe("line", "dialog", 600);
+    assert_eq!(dialogs(&bob.notify().body), [("d1", "confirmed"), ("d2", "early")]);
+    assert_eq!(second.publish("dialog", Some(&etag), Some(0), "").code(), 200);
+    assert_eq!(dialogs(&bob.notify().body), [("d1", "confirmed"), ("d2", "terminated")]);
+}
+
 #[test]
 fn several_calls_in_one_publication_stay_together() {
     let server = builder().start();

@@ -22,6 +22,7 @@ mod work;
 pub use crate::load::{Load, Report};
 pub use crate::phase::{Fanout, Mix, Part, Phase};
 pub use crate::request::{Publish, Subscribe};
+pub use crate::sequence::{Arrival, Sequence};
 pub use crate::tally::{Notifies, Tally, Times};
 
 use std::net::SocketAddr;

@@ -47,11 +47,19 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             }
             Tied::Publication(resource, etag) => {
                 let Ok(shown) = self.publications.remove(resource, etag) else { return };
-                let is_of_dialogs = is_of_dialogs(&self.host.packages(), resource.package);
-                let over = if is_of_dialogs { dialogs_over(&shown, resource.uri) } else { None };
-                self.tell_of_loss(resource, Some(&over.unwrap_or(shown)));
+                let gone = self.taken_away(resource, shown);
+                self.tell_of_loss(resource, Some(&gone));
             }
         }
+    }
+
+    /// What is shown of a publication that was taken away: that its dialogs are over. (Of other packages the package
+    /// itself makes something of the document.)
+    // DIFFERS: with the C module `presence_dialoginfo` shows the document once more as it was, and the lamp stays on.
+    pub(crate) fn taken_away(&self, resource: Resource<'_>, shown: Shown) -> Shown {
+        let is_of_dialogs = is_of_dialogs(&self.host.packages(), resource.package);
+        let over = if is_of_dialogs { dialogs_over(&shown, resource.uri) } else { None };
+        over.unwrap_or(shown)
     }
 
     /// A publication is gone that its publisher did not take away. `gone` is what is shown as such, if anything is.

@@ -165,6 +165,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         let gone = self.publications.remove(incoming.resource, etag)?;
         self.follow(incoming.resource, Some(etag), None);
         self.confirm(reply, Seconds(0), etag);
+        let gone = self.taken_away(incoming.resource, gone);
         Ok(Some(NewState { gone: Some(gone), sender: incoming.sender.unwrap_or_default().to_vec() }))
     }
 

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod jsonrpc;
 pub mod kamailio;
 pub mod listing;
+pub mod mutation;
 pub mod phone;
 pub mod place;
 pub mod sip;
