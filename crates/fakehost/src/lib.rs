@@ -1,6 +1,8 @@
-//! A server without a host: a clock that stands still, a wire that is a list, packages that are plain functions.
+//! A server without a host: a clock that stands still, a wire that is a list, packages that are plain functions. And a
+//! [`model`] of it.
 
-#![allow(dead_code)]
+pub mod model;
+pub mod reached;
 
 use allocator_api2::alloc::{AllocError, Allocator, Global, Layout};
 use core::ptr::NonNull;
