@@ -11,7 +11,24 @@ work=$(pwd)/target/fuzz
 
 # The longest input that is tried: inputs that are kept stay small.
 longest=4096
-mkdir -p "$work/log"
+mkdir -p "$work/log" fuzz/corpus
+
+# Inputs of a minimized corpus that are kept: 300 at most, of every length.
+# Of sequences of operations those that reach a state or an event which no other does.
+keep() {
+	if [ "$1" = states ]; then
+		mkdir -p fuzz/corpus/states
+		${CARGO:-cargo} run --quiet -p fuzz-targets --bin choose -- "$work/corpus/states" fuzz/corpus/states >>"$log.cmin" 2>&1
+		return
+	fi
+	rm -rf "fuzz/corpus/$1"
+	mkdir -p "fuzz/corpus/$1"
+	all=$(ls "$work/corpus/$1" | wc -l)
+	ls -Sr "$work/corpus/$1" | awk -v all="$all" 'all <= 300 || int(NR * 300 / all) > int((NR - 1) * 300 / all)' |
+		while read -r input; do
+			cp "$work/corpus/$1/$input" "fuzz/corpus/$1/"
+		done
+}
 rm -rf "$work/found"
 status=0
 printf '%-13s%12s%10s%10s%10s%10s\n' target inputs "per s" corpus edges found
@@ -24,7 +41,7 @@ for target in "$@"; do
 	log=$work/log/$target
 	found=no
 	# shellcheck disable=SC2086
-	if ! fuzz run --target-dir "$work/build" "$target" "$corpus" -- -max_total_time="$seconds" -max_len=$longest -timeout=10 \
+	if ! fuzz run --target-dir "$work/build" "$target" "$corpus" -- -max_total_time="$seconds" -max_len=$longest -timeout=60 \
 		-artifact_prefix="$work/found/$target/" -print_final_stats=1 $dictionary >"$log" 2>&1; then
 		found=yes status=1
 	fi
@@ -37,9 +54,8 @@ for target in "$@"; do
 		grep -m 1 -A 2 "panicked at\|ERROR: " "$log" || tail -n 20 "$log"
 	fi
 	if [ -n "${FUZZ_KEEP:-}" ] && [ "$found" = no ]; then
-		fuzz cmin --target-dir "$work/build" "$target" "$corpus" -- -max_len=$longest >"$log.cmin" 2>&1
-		rm -rf "fuzz/corpus/$target"
-		cp -r "$corpus" "fuzz/corpus/$target"
+		[ "$target" = states ] || fuzz cmin --target-dir "$work/build" "$target" "$corpus" -- -max_len=$longest >"$log.cmin" 2>&1
+		keep "$target"
 	fi
 done
 [ ! -d fuzz/corpus ] || echo "kept: $(find fuzz/corpus -type f | wc -l) inputs, $(find fuzz/corpus -type f -exec cat {} + | wc -c) bytes"

@@ -79,10 +79,9 @@ fn survive(database: Database, mode: u8, cache: u8) {
         }
         crowd.listen(Duration::from_millis(500));
         assert!(server.is_running(), "the server is down\n{}", server.log());
-        let level = Level::settled(&server);
         match &before {
-            None => before = Some(level),
-            Some(before) => level.assert_back_at(before, 1 << 20),
+            None => before = Some(Level::settled(&server, None)),
+            Some(before) => drop(Level::assert_back_at(before, 1 << 20, &server, None)),
         }
     }
     println!("final replies to large messages: {seen:?}");

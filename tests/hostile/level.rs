@@ -1,6 +1,6 @@
 //! What a server holds once everything has run out, and whether it is well.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testkit::phone::pidf;
 use testkit::{Builder, Kamailio, Module, Phone};
 
@@ -16,35 +16,52 @@ pub struct Level {
 }
 
 impl Level {
-    /// Waits until everything has run out.
-    pub fn settled(server: &Kamailio) -> Self {
+    /// Waits until everything has run out, while a phone answers the last NOTIFYs.
+    pub fn settled(server: &Kamailio, phone: Option<&mut Phone>) -> Self {
+        Self::at_rest(server, phone, None)
+    }
+
+    /// Waits until everything has run out, and panics if that is more than before: texts to the byte, private memory but
+    /// for what is made once and kept, shared memory by `room` at most, as tables and pools grow with the fullest moment.
+    pub fn assert_back_at(before: &Self, room: i64, server: &Kamailio, phone: Option<&mut Phone>) -> Self {
+        let after = Self::at_rest(server, phone, Some(before.shm + room));
+        assert_eq!(after.texts, before.texts, "texts leaked");
+        assert!(after.pkg - before.pkg < 16_384, "pkg leaked: {before:?}, {after:?}");
+        assert!(after.shm - before.shm < room, "shm leaked: {before:?}, {after:?}");
+        after
+    }
+
+    fn at_rest(server: &Kamailio, mut phone: Option<&mut Phone>, enough: Option<i64>) -> Self {
         let ours = !Module::from_env().is_stock();
+        let mut pause = |time: Duration| match &mut phone {
+            Some(phone) => {
+                let end = Instant::now() + time;
+                while let Some(left) = end.checked_duration_since(Instant::now()) {
+                    drop(phone.receive(left));
+                    phone.inbox.clear();
+                }
+            }
+            None => std::thread::sleep(time),
+        };
         if ours {
             testkit::wait_for("everything runs out", 30.0, || {
+                pause(Duration::from_millis(50));
                 ["subscriptions", "publications", "subscriptions_leaving"]
                     .iter()
                     .all(|n| server.status(n) == 0)
                     .then_some(())
             });
         }
-        // tm frees what is over a second or two later: it is looked at until two looks agree.
+        // tm frees what is over some seconds later: it is looked at until two looks agree, or it is little enough.
         let mut shm = server.shm_used();
-        for _ in 0..12 {
-            std::thread::sleep(Duration::from_millis(400));
+        for _ in 0..30 {
+            pause(Duration::from_millis(400));
             let last = std::mem::replace(&mut shm, server.shm_used());
-            if last == shm {
+            if enough.map_or(last == shm, |enough| shm < enough) {
                 break;
             }
         }
         Self { shm, texts: if ours { server.status("text_bytes") } else { 0 }, pkg: server.pkg_used() }
-    }
-
-    /// Panics if this is more than before: texts to the byte, private memory but for what is made once and kept, shared
-    /// memory by `room` at most, as tables and pools grow with the fullest moment.
-    pub fn assert_back_at(&self, before: &Self, room: i64) {
-        assert_eq!(self.texts, before.texts, "texts leaked");
-        assert!(self.pkg - before.pkg < 16_384, "pkg leaked: {before:?}, {self:?}");
-        assert!(self.shm - before.shm < room, "shm leaked: {before:?}, {self:?}");
     }
 }
 

@@ -42,20 +42,19 @@ fn withstands(database: Database, mode: u8, cache: u8) {
     let mut phone = Phone::new("bob", server.port);
     let mut random = Random::from_env();
     storm(&mut phone, &mut random, WARM_UP);
-    let before = Level::settled(&server);
+    let before = Level::settled(&server, Some(&mut phone));
     let harvest = storm(&mut phone, &mut random, messages);
     assert!(server.is_running(), "the server is down\n{}", server.log());
     let finals = harvest.finals;
     assert!(finals.len() as u32 > messages / 4, "only {} were answered", finals.len());
     let twice: Vec<_> = finals.iter().filter(|(_, n)| **n > 1).collect();
     assert!(twice.is_empty(), "{} with more than one final reply: {twice:?}", twice.len());
-    let after = Level::settled(&server);
+    let after = Level::assert_back_at(&before, 16 * i64::from(messages), &server, Some(&mut phone));
     println!(
         "{messages} messages, {} answered, {} NOTIFYs answered; before {before:?}, after {after:?}",
         finals.len(),
         harvest.notifies
     );
-    after.assert_back_at(&before, 16 * i64::from(messages));
     assert_serves(&mut server);
 }
 

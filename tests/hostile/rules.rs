@@ -89,10 +89,9 @@ fn rules_of_any_shape_decide_or_are_refused() {
         }
         phone.listen(Duration::from_millis(50));
         phone.inbox.clear();
-        let level = Level::settled(&server);
         match &before {
-            None => before = Some(level),
-            Some(before) => level.assert_back_at(before, 1 << 20),
+            None => before = Some(Level::settled(&server, Some(&mut phone))),
+            Some(before) => drop(Level::assert_back_at(before, 1 << 20, &server, Some(&mut phone))),
         }
     }
     println!("{} rules, each twice: {codes:?}; the dearest {dearest:?}", all.len());

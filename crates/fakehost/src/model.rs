@@ -60,6 +60,8 @@ struct Published {
     spent: Option<String>,
     number: u64,
     expires: u32,
+    /// It had run out, and a refresh came before the sweep: who was told meanwhile learns of it with the next change.
+    revived: bool,
 }
 
 /// A server, what its watchers saw, and what they should have seen.
@@ -298,6 +300,7 @@ impl<C: Choices> Model<C> {
                 state.spent = etag.filter(|old| *old != new);
                 state.tag = (publishing != Publishing::Remove).then_some(new);
                 state.expires = now + lifetime.min(1_000_000);
+                state.revived = !has_body && (state.revived || tag == Tag::RunOut);
                 if has_body {
                     (self.published, state.number) = (number, number);
                 }
@@ -573,7 +576,7 @@ impl<C: Choices> Model<C> {
             let state = &self.states[which];
             match state.tag {
                 // It may have been told, or swept.
-                Some(_) if state.expires <= now.0 => {}
+                Some(_) if state.expires <= now.0 || state.revived => {}
                 Some(_) => assert_eq!(seen.last, state.number.to_string(), "{} knows the last state", p.call_id),
                 None => assert!(seen.last.parse::<u64>().is_err(), "{} knows that there is no state", p.call_id),
             }

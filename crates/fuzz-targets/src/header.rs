@@ -157,7 +157,7 @@ pub fn answer(bytes: &[u8]) {
             break;
         }
         let Some(colon) = line.iter().position(|b| *b == b':') else { continue };
-        if line[..colon].trim_ascii().to_ascii_lowercase() == b"retry-after" {
+        if line[..colon].trim_ascii().eq_ignore_ascii_case(b"retry-after") {
             let digits: String = line[colon + 1..]
                 .trim_ascii()
                 .iter()

@@ -815,7 +815,8 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
                 let _ = self.journal.ended(subscription.texts.dialog());
                 tokens.extend(self.finish(handle, false, Some(Status::Terminated)));
             } else {
-                self.journal.went_on(&subscription)?;
+                // Logged by the journal. The decision holds in memory: who is affected is told of it all the same.
+                let _ = self.journal.went_on(&subscription);
                 tokens.push(handle.token());
             }
         }
