@@ -13,7 +13,8 @@ MATRIX_LONG := storage golden hostile
 export CARGO_TARGET_DIR := $(CURDIR)/target
 export KAMAILIO_MODULES := $(MODULES)
 
-.PHONY: help run build test test-matrix test-matrix-all columns check headers install uninstall bench soak packages clean
+.PHONY: help run build test test-matrix test-matrix-all columns check headers install uninstall bench soak hostile fuzz
+.PHONY: fuzz-seeded packages clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1|/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
@@ -59,6 +60,17 @@ soak: build ## long runs: load, leaks, bursts, kills, mutated messages, contenti
 	@sh scripts/install.sh test
 	$(CARGO) test --release --test soak -- --include-ignored --test-threads 1 --nocapture
 	$(CARGO) test --release --test storage --test faults -- --ignored --test-threads 1 --nocapture
+	$(MAKE) --no-print-directory hostile
+
+hostile: build ## 200,000 mutated messages to a real Kamailio (HOSTILE_MESSAGES, HOSTILE_SEED), torture, bombs, what they cost
+	@sh scripts/install.sh test
+	HOSTILE_MESSAGES=$(or $(HOSTILE_MESSAGES),200000) $(CARGO) test --release --test hostile -- --test-threads 1 --nocapture
+
+fuzz: ## the fuzzers of every parser and of the core (FUZZ_SECONDS each, FUZZ="event states"), and a table
+	@sh scripts/fuzz.sh $(FUZZ)
+
+fuzz-seeded: ## plants bugs in a copy of the sources and shows that the fuzzers find each (SEEDED_SECONDS)
+	@sh scripts/fuzz-seeded.sh
 
 install: build ## put presence.so into Kamailio's module folder, keeping the stock file
 	@sh scripts/swap.sh install $(SO) $(MODULES)

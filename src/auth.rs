@@ -56,8 +56,7 @@ fn identity<'a>(package: &'a Package, request: &Request<'a>) -> [Condition<'a>; 
 
 /// From the columns `status` and `reason`, the first of which is at this place.
 fn authorisation(row: &Row<'_>, at: usize) -> Authorisation {
-    let status = Status::from_number(row.int(at).unsigned_abs()).unwrap_or(Status::Pending);
-    Authorisation { status, reason: row.text(at + 1).to_vec() }
+    Authorisation::of_row(row.int(at), row.text(at + 1))
 }
 
 fn stored(package: &Package, request: &Request<'_>) -> Result<Option<Authorisation>, Fault> {

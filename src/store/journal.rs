@@ -1,6 +1,6 @@
 //! What goes to the database together with a change in memory.
 
-use super::{database, health, rows};
+use super::{database, rows};
 use crate::params::settings;
 use presence_core::config::SubsMode;
 use presence_core::dialog::DialogId;

@@ -7,36 +7,17 @@ use crate::abi::packages;
 use crate::params::settings;
 use kamailio::db::{Assign, Column, Condition, Connection, Failed, Op, Row, Value};
 use presence_core::dialog::DialogId;
-use presence_core::event::Event;
 use presence_core::package::name_of;
 use presence_core::refusal::Fault;
-use presence_core::status::Status;
+use presence_core::row;
 use presence_core::store::listing::Place;
-use presence_core::subscription::{Field, Subscription, Texts};
+use presence_core::subscription::{Field, Subscription};
 use presence_core::time::Timestamp;
 
 /// What the C module writes where no notifier has anything to do.
 pub const NO_UPDATE: i32 = -1;
 
-/// Text columns and the texts that they hold.
-const TEXTS: [(Column, Field); 14] = [
-    (col::TO_USER, Field::ToUser),
-    (col::TO_DOMAIN, Field::ToDomain),
-    (col::FROM_USER, Field::FromUser),
-    (col::FROM_DOMAIN, Field::FromDomain),
-    (col::WATCHER_USERNAME, Field::WatcherUser),
-    (col::WATCHER_DOMAIN, Field::WatcherDomain),
-    (col::TO_TAG, Field::ToTag),
-    (col::FROM_TAG, Field::FromTag),
-    (col::CALLID, Field::CallId),
-    (col::SOCKET_INFO, Field::Socket),
-    (col::CONTACT, Field::Contact),
-    (col::LOCAL_CONTACT, Field::LocalContact),
-    (col::RECORD_ROUTE, Field::RecordRoute),
-    (col::REASON, Field::Reason),
-];
-
-/// Columns that are read, in the order of [`from_row`].
+/// Columns that are read, in the order of [`row::subscription`].
 pub const COLUMNS: [Column; 26] = [
     col::TO_USER,
     col::TO_DOMAIN,
@@ -73,59 +54,9 @@ pub const LARGEST_PAGE: usize = 500;
 /// Place of the `id` column in [`COLUMNS`].
 pub const ID_AT: usize = 24;
 
-/// The place of `record_route` and `user_agent` in [`COLUMNS`]: in a request these may be folded over several lines.
-const FOLDED: [usize; 2] = [12, 14];
-/// The first column that is no text of a header field.
-const HEADERS_END: usize = 17;
-
-/// Whether no text of a row ends a line: it would begin a header field of its own in every NOTIFY.
-fn is_in_line(row: &Row<'_>) -> bool {
-    let in_line = |text: &[u8]| !text.iter().any(|b| matches!(b, b'\r' | b'\n' | 0));
-    (0..HEADERS_END).filter(|i| !FOLDED.contains(i)).all(|i| in_line(row.text(i)))
-}
-
 /// A row as a subscription; none if its package is not registered, or the row is not whole.
 pub fn from_row(row: &Row<'_>) -> Option<Subscription> {
-    let package = packages::by_name(row.text(17))?;
-    if !is_in_line(row) {
-        return None;
-    }
-    let mut texts: Vec<(Field, &[u8])> =
-        TEXTS.iter().enumerate().map(|(i, (_, field))| (*field, row.text(i))).collect();
-    texts.push((Field::UserAgent, row.text(14)));
-    let params = params_of(row.text(15));
-    texts.push((Field::EventParams, &params));
-    Some(Subscription {
-        presentity: row.text(16).to_vec(),
-        package,
-        texts: Texts::pack(&texts).ok()?,
-        local_cseq: row.int(18) as u32,
-        remote_cseq: row.int(19) as u32,
-        expires: Timestamp::from_column(row.int(20)),
-        status: Status::from_number(row.int(21).unsigned_abs())?,
-        version: row.int(22) as u32,
-        branch_flags: row.int(23) as u32,
-    })
-}
-
-/// The parameters of Event as `event_id` holds them: the value of `id`, then the others. The C module has the value only,
-/// and puts the whole column behind `;id=` in its NOTIFYs.
-fn column_of(s: &Subscription) -> Vec<u8> {
-    let mut column = s.event_id().to_vec();
-    let params = s.text(Field::EventParams);
-    if params.is_empty() {
-        return column;
-    }
-    if let Ok(event) = Event::parse(&[b"e", params].concat()) {
-        let others = event.params.iter().filter(|param| !param.name.eq_ignore_ascii_case(b"id"));
-        others.for_each(|param| param.push(&mut column));
-    }
-    column
-}
-
-/// The parameters of Event that a row's `event_id` stands for.
-fn params_of(column: &[u8]) -> Vec<u8> {
-    if column.is_empty() || column.starts_with(b";") { column.to_vec() } else { [b";id=", column].concat() }
+    row::subscription(|column| row.text(column), |column| row.int(column), packages::by_name)
 }
 
 fn number(n: u32) -> Value<'static> {
@@ -145,8 +76,9 @@ pub fn insert(db: &mut Connection, s: &Subscription, ahead: u32) -> Result<(), F
     let registry = packages::all();
     let event = name_of(&registry, s.package);
     let user_agent = super::widths::user_agent(s.text(Field::UserAgent));
-    let event_id = super::widths::event_params(column_of(s), s.event_id());
-    let mut row: Vec<Assign<'_>> = TEXTS.iter().map(|(column, field)| Assign(column, text(s, *field))).collect();
+    let event_id = super::widths::event_params(row::event_column(s), s.event_id());
+    let mut row: Vec<Assign<'_>> =
+        COLUMNS.iter().zip(row::TEXTS).map(|(column, field)| Assign(column, text(s, field))).collect();
     row.extend([
         Assign(col::USER_AGENT, Value::Text(&user_agent)),
         Assign(col::EVENT_ID, Value::text_if_any(&event_id)),

@@ -1,7 +1,7 @@
 //! What was not written in time, and what a sweep makes of it.
 
 use crate::plan::{Fault, Plan};
-use crate::server;
+use crate::{SQLITE, server};
 use crate::whole::is_whole;
 use testkit::Phone;
 
@@ -10,7 +10,7 @@ use testkit::Phone;
 #[test]
 fn a_row_that_was_swept_is_written_again_with_the_next_refresh() {
     let plan = Plan::new();
-    let mut server = plan.applied_to(server(1, 1)).param("db_update_period", 1).start();
+    let mut server = plan.applied_to(server(&SQLITE, 1, 1)).param("db_update_period", 1).start();
     let mut bob = Phone::new("bob", server.port);
     let mut dialog = bob.subscribe("alice", "presence", 2);
     plan.set(Fault::All);

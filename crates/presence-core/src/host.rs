@@ -100,6 +100,13 @@ impl Authorisation {
     pub const fn active() -> Self {
         Self { status: Status::Active, reason: Vec::new() }
     }
+
+    /// From the columns `status` and `reason`; what is no state waits for a decision.
+    #[must_use]
+    pub fn of_row(status: i32, reason: &[u8]) -> Self {
+        let status = Status::from_number(status.unsigned_abs()).unwrap_or(Status::Pending);
+        Self { status, reason: reason.to_vec() }
+    }
 }
 
 /// Who asks to watch what.

@@ -24,6 +24,7 @@ pub mod publish;
 pub mod refusal;
 pub mod render;
 pub mod replace;
+pub mod row;
 pub mod server;
 pub mod status;
 pub mod store;

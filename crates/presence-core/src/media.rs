@@ -63,7 +63,7 @@ fn is_refused(range: &[u8]) -> bool {
 }
 
 /// The parts of a text between separators, those within quoted strings aside.
-fn split_outside_quotes(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn split_outside_quotes(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |&b| {
         match b {

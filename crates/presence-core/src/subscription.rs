@@ -190,11 +190,11 @@ impl Subscription {
 /// The `id` parameter in the parameters of an Event header field, as stored.
 #[must_use]
 pub fn event_id(params: &[u8]) -> &[u8] {
-    params
-        .split(|&b| b == b';')
+    crate::media::split_outside_quotes(params, b';')
         .find_map(|p| {
-            let (name, value) = p.split_at_checked(3)?;
-            name.eq_ignore_ascii_case(b"id=").then_some(value)
+            let mut halves = p.splitn(2, |&b| b == b'=');
+            let is_id = halves.next().is_some_and(|name| name.eq_ignore_ascii_case(b"id"));
+            is_id.then(|| halves.next().unwrap_or_default())
         })
         .unwrap_or_default()
 }
@@ -227,6 +227,9 @@ mod tests {
     fn the_id_is_found_among_parameters() {
         assert_eq!(event_id(b";sla;id=7;x=1"), b"7");
         assert_eq!(event_id(b";xid=7"), b"");
+        assert_eq!(event_id(b";x=\"a;id=3\""), b"", "within quotes");
+        assert_eq!(event_id(b";id=\"a;b\";x"), b"\"a;b\"");
         assert_eq!(event_id(b""), b"");
+        assert_eq!(event_id(b";id;id=7"), b"", "the first one counts");
     }
 }

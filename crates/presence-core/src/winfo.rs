@@ -35,7 +35,7 @@ impl Watcher {
 /// The document about the watchers of `resource` for `package`.
 #[must_use]
 pub fn document(version: u32, extent: Extent, resource: &[u8], package: &[u8], watchers: &[Watcher]) -> Vec<u8> {
-    let text = |bytes| escape(String::from_utf8_lossy(bytes)).into_owned();
+    let text = |bytes| escape(written(bytes)).into_owned();
     let state = match extent {
         Extent::Full => "full",
         Extent::Partial => "partial",
@@ -66,6 +66,18 @@ pub fn document(version: u32, extent: Extent, resource: &[u8], package: &[u8], w
     }
     out.push_str("</watcherinfo>\n");
     out.into_bytes()
+}
+
+/// A text without what no document may have, escaped or not (XML 1.0, 2.2): a URI may have it, and its document has to be
+/// read all the same.
+pub(crate) fn written(bytes: &[u8]) -> String {
+    let may_be =
+        |c: char| !matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
+    let text = String::from_utf8_lossy(bytes);
+    if text.chars().all(may_be) {
+        return text.into_owned();
+    }
+    text.chars().map(|c| if may_be(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
 /// RFC 4648 4.
@@ -110,6 +122,18 @@ mod tests {
         assert!(doc.contains(
             "<watcher id=\"c&quot;1\" event=\"subscribe\" status=\"pending\">sip:&lt;&amp;&quot;&apos;&gt;xxx"
         ));
+    }
+
+    #[test]
+    fn what_no_document_may_have_is_replaced() {
+        let watcher = Watcher {
+            id: b"a\x01".to_vec(),
+            uri: b"sip:\x00\x1b\xff\t\xef\xbf\xbf@h".to_vec(),
+            status: Status::Active,
+        };
+        let doc = String::from_utf8(document(1, Extent::Full, b"sip:\x08@h", b"presence", &[watcher])).expect("utf-8");
+        assert!(doc.contains("id=\"a\u{fffd}\"") && doc.contains("sip:\u{fffd}\u{fffd}\u{fffd}\t\u{fffd}@h"), "{doc}");
+        assert!(doc.contains("resource=\"sip:\u{fffd}@h\""), "{doc}");
     }
 
     #[test]

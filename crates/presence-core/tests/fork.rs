@@ -5,15 +5,14 @@
 mod arena;
 #[path = "fork/board.rs"]
 mod board;
-mod common;
 #[path = "fork/process.rs"]
 mod process;
 
 use allocator_api2::alloc::{Allocator, Layout};
 use arena::Arena;
 use board::{Board, CHILDREN, Count, FAILED, PHONES, PRESENTITIES, STATE, TERMINAL, Told};
-use common::START;
 use core::sync::atomic::Ordering::SeqCst;
+use fakehost::START;
 use presence_core::config::{Config, PublMode, SubsMode};
 use presence_core::refusal::Exhausted;
 use presence_core::store::Store;

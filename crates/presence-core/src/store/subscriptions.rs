@@ -332,19 +332,20 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
         }
     }
 
-    /// Changes the texts of a subscription. The new block is made before the lock is taken.
+    /// Changes the texts of a subscription, if `apply` says so. The new block is made before the lock is taken.
     fn change_texts(
         &self,
         handle: Handle,
         changes: &[(Field, &[u8])],
-        apply: impl FnOnce(&mut Shard<A>, u32),
+        apply: impl FnOnce(&mut Shard<A>, u32) -> bool,
     ) -> Result<bool, Exhausted> {
         let Some(texts) = self.with_open(handle, |shard, index| shard.copy(index).texts) else { return Ok(false) };
         let texts = texts.with(changes).map_err(|_| Exhausted)?;
         let mut block: Block<A> = Some(self.store.block(texts.block())?);
         let done = self.with_open(handle, |shard, index| {
-            core::mem::swap(&mut shard.slots.at_mut(index).text, &mut block);
-            apply(shard, index);
+            if apply(shard, index) {
+                core::mem::swap(&mut shard.slots.at_mut(index).text, &mut block);
+            }
         });
         drop(block);
         Ok(done.is_some())
@@ -438,11 +439,13 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
         if let Look::OtherContact = look {
             let mut outcome = Ok(());
             let done = self.change_texts(handle, &[(Field::Contact, renewal.contact)], |shard, index| {
-                if is_new(shard.slots.at(index).remote_cseq) {
+                let is_new = is_new(shard.slots.at(index).remote_cseq);
+                if is_new {
                     Self::renewed(shard, index, renewal, writes_back, now);
                 } else {
                     outcome = Err(Rejected::OldCseq);
                 }
+                is_new
             });
             if !done.map_err(|e| Rejected::Refused(e.into()))? {
                 return Err(Rejected::Unknown);
@@ -473,12 +476,12 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
         if !is_new {
             return Err(Rejected::OldCseq);
         }
-        if other_contact {
-            // The last NOTIFY goes where the SUBSCRIBE says.
-            let moved = self.change_texts(handle, &[(Field::Contact, renewal.contact)], |_, _| {});
-            moved.map_err(|e| Rejected::Refused(e.into()))?;
-        }
+        // A refusal changes nothing: the table is asked first.
         self.journal.ended(dialog).map_err(Rejected::Refused)?;
+        if other_contact {
+            // The last NOTIFY goes where the SUBSCRIBE says; where it said before, if there is no memory for that.
+            let _ = self.change_texts(handle, &[(Field::Contact, renewal.contact)], |_, _| true);
+        }
         self.with_open(handle, |shard, index| shard.slots.at_mut(index).remote_cseq = renewal.remote_cseq);
         self.finish(handle, true, None).ok_or(Rejected::Unknown)
     }
@@ -807,6 +810,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
                         shard.soil(index);
                     }
                 }
+                true
             });
             if !changed.map_err(|_| Fault::Storage)? {
                 continue;
@@ -816,7 +820,8 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
                 let _ = self.journal.ended(subscription.texts.dialog());
                 tokens.extend(self.finish(handle, false, Some(Status::Terminated)));
             } else {
-                self.journal.went_on(&subscription)?;
+                // Logged by the journal. The decision holds in memory: who is affected is told of it all the same.
+                let _ = self.journal.went_on(&subscription);
                 tokens.push(handle.token());
             }
         }

@@ -2,8 +2,8 @@
 
 use super::arena::{Arena, SharedLock, is_locked};
 use super::board::{Board, CHILDREN, Count, FAILED, PHONES, PRESENTITIES, STATE, Shown, TERMINAL, Told};
-use super::common::{FakeHost, Heap, PRESENCE, Wire};
 use core::sync::atomic::Ordering::SeqCst;
+use fakehost::{FakeHost, Heap, PRESENCE, Wire};
 use presence_core::config::Config;
 use presence_core::dialog::DialogId;
 use presence_core::host::{Authorisation, Content, Decision, Host, Notice, Request, Resource, Sent, Subscriptions};

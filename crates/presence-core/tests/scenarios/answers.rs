@@ -1,6 +1,6 @@
 //! What refuses more or less than the C module does: `rfc_strict`, answers to NOTIFYs, `notify_fail_max`.
 
-use crate::common::{Notified, PRESENCE, Phone, Wire, World, phone};
+use fakehost::{Notified, PRESENCE, Phone, Wire, World, phone};
 use presence_core::config::{BelowMinimum, Config, PublMode, SubsMode};
 use presence_core::dialog::DialogId;
 use presence_core::host::Sent;

@@ -1,7 +1,7 @@
 //! What keeps subscriptions and dialogs from staying that nobody is behind any more: `replace_subs`,
 //! `max_subs_per_watcher`, `max_subs_per_presentity`, `expires_spread`, `dialog_max_age`.
 
-use crate::common::{Notified, Phone, Wire, World, phone};
+use fakehost::{Notified, Phone, Wire, World, phone};
 use presence_core::config::{Config, PublMode, SubsMode};
 use presence_core::refusal::{Cap, Refusal};
 use presence_core::subscription::Field;

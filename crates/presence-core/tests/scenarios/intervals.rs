@@ -1,6 +1,6 @@
 //! `notify_interval`: the first change is told at once, then at most one in each interval, and the last state at the end.
 
-use crate::common::{Notified, Phone, World, phone};
+use fakehost::{Notified, Phone, World, phone};
 use presence_core::body::About;
 use presence_core::config::{Config, PublMode, SubsMode};
 use presence_core::host::{Authorisation, Change, Decision, Expired, Publication, Publications, Resource, Shown};
@@ -218,7 +218,7 @@ fn a_decision_in_an_interval_is_told_at_once() {
             world.publish("a", "presence", None, Some(6000), body).expect("accepted");
         }
         assert_eq!(world.settle().len(), 1, "{subs:?}");
-        let resource = Resource { uri: b"sip:a@h", package: crate::common::PRESENCE };
+        let resource = Resource { uri: b"sip:a@h", package: fakehost::PRESENCE };
         let pending = Authorisation { status: Status::Pending, reason: b"confirm".to_vec() };
         let decision = Decision { watcher_user: b"w".to_vec(), watcher_domain: b"h".to_vec(), authorisation: pending };
         world.run(|s| s.authorisation_changed(resource, &decision));

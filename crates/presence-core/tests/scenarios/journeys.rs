@@ -1,6 +1,6 @@
 //! Journeys through the server, step by step, with a clock that stands still; in the mode that the module is named for.
 
-use crate::common::{self, Phone, START, Wire, World, phone};
+use fakehost::{Phone, START, Wire, World, phone};
 use presence_core::config::{BelowMinimum, Config, PublMode, SubsMode};
 use presence_core::host::{Authorisation, Decision, Sent};
 use presence_core::refusal::Refusal;
@@ -8,7 +8,7 @@ use presence_core::status::Status;
 use presence_core::time::Seconds;
 
 fn config() -> Config {
-    Config { subs: common::mode_of(module_path!()), publ: PublMode::Memory, ..Config::default() }
+    Config { subs: fakehost::mode_of(module_path!()), publ: PublMode::Memory, ..Config::default() }
 }
 
 fn watching(world: &mut World, user: &str, presentity: &str, event: &str) -> Phone {
@@ -441,7 +441,7 @@ fn a_new_authorisation_is_told() {
     world.publish("a", "presence", None, Some(60), "open").expect("accepted");
     watching(&mut world, "w", "a", "presence");
     let set = |world: &mut World, status, reason: &[u8]| {
-        let resource = presence_core::host::Resource { uri: b"sip:a@h", package: common::PRESENCE };
+        let resource = presence_core::host::Resource { uri: b"sip:a@h", package: fakehost::PRESENCE };
         let decision = presence_core::host::Decision {
             watcher_user: b"w".to_vec(),
             watcher_domain: b"h".to_vec(),

@@ -1,6 +1,6 @@
 //! Lists and counts for an operator.
 
-use crate::common::{DIALOG, PRESENCE, Phone, START, World, phone};
+use fakehost::{DIALOG, PRESENCE, Phone, START, World, phone};
 use presence_core::config::{Config, PublMode, SubsMode};
 use presence_core::host::Resource;
 use presence_core::status::Status;

@@ -4,8 +4,6 @@
 #![allow(clippy::duplicate_mod)]
 
 mod answers;
-#[path = "../common/mod.rs"]
-mod common;
 #[path = "journeys.rs"]
 mod database;
 mod ghosts;

@@ -1,6 +1,6 @@
 //! What each `subs_db_mode` promises about the rows of the table.
 
-use crate::common::{Phone, World, phone};
+use fakehost::{Phone, World, phone};
 use presence_core::config::{Config, PublMode, SubsMode};
 use presence_core::refusal::Refusal;
 use presence_core::store::Row;

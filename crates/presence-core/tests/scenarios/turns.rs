@@ -1,6 +1,6 @@
 //! Steps of two processes that take turns in the middle of each other, by hand: what `tests/fork.rs` meets by chance.
 
-use crate::common::{PRESENCE, Phone, START, World, phone};
+use fakehost::{PRESENCE, Phone, START, World, phone};
 use presence_core::config::{Config, PublMode, SubsMode};
 use presence_core::dialog::DialogId;
 use presence_core::host::{Landing, Line, Renewal, Resource};
