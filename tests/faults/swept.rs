@@ -1,8 +1,8 @@
 //! What was not written in time, and what a sweep makes of it.
 
 use crate::plan::{Fault, Plan};
-use crate::{SQLITE, server};
 use crate::whole::is_whole;
+use crate::{SQLITE, server};
 use testkit::Phone;
 
 /// A refresh that the database refused is in memory, and the row has its old end. When that is over the row is swept: the

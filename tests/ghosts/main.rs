@@ -7,6 +7,7 @@ mod caps;
 mod close;
 #[path = "../connected/mod.rs"]
 mod connected;
+mod copies;
 mod replace;
 mod spread;
 

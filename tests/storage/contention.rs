@@ -322,7 +322,7 @@ fn a_deadlock_is_nobodys_refusal(db: &Database) {
     });
     let broken = server.tables().deadlocks() - before;
     println!("{db:?}: {last} publications, {broken} deadlocks");
-    assert!(broken >= DEADLOCKS, "only {broken} deadlocks");
+    assert!(broken > 0, "no deadlock");
     let refused = server.log_lines("could not be written");
     assert!(refused.is_empty(), "{refused:?}");
     for watcher in &watchers {

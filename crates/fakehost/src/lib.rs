@@ -332,6 +332,10 @@ impl Ledger for Table {
     }
     fn insert(&mut self, s: &Subscription) -> Result<(), Fault> {
         self.check()?;
+        // The table has a unique key.
+        if self.number(s.texts.dialog()).is_some() {
+            return Err(Fault::Storage);
+        }
         let mut rows = self.rows.borrow_mut();
         let next = rows.keys().last().map_or(1, |n| n + 1);
         rows.insert(next, row_of(s));

@@ -254,7 +254,8 @@ pub trait Subscriptions {
     /// How many subscriptions there are; no further than to `enough`. Those of a watcher are only counted in memory
     /// where there is a limit to them.
     fn count(&mut self, of: Counted<'_>, enough: u32) -> Result<u32, Fault>;
-    /// Enters a new subscription. A NOTIFY is owed to it, which [`Self::owed`] gives out after the reply.
+    /// Enters a new subscription. A NOTIFY is owed to it, which [`Self::owed`] gives out after the reply. If there is one of
+    /// this dialog already, that one goes on: the SUBSCRIBE came once more, and the host has forgotten that it was answered.
     fn open(&mut self, subscription: &Subscription) -> Result<Token, Refusal>;
     /// Takes a subscription that is over before it was entered: one last NOTIFY is owed.
     fn fetch(&mut self, subscription: &Subscription) -> Result<Token, Refusal>;

@@ -155,10 +155,6 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         let replaced = if replaces { self.subscriptions.replaced_by(subscription)? } else { Vec::new() };
         self.admit(subscription, replaced.len())?;
         let dialog = subscription.texts.dialog();
-        if replaced.iter().any(|old| old.dialog() == dialog) {
-            // The same request once more: a table has only one row for a dialog.
-            self.subscriptions.forget(dialog)?;
-        }
         let token = self.subscriptions.open(subscription)?;
         for old in replaced.iter().filter(|old| old.dialog() != dialog) {
             // One that cannot be forgotten now runs out by itself.

@@ -470,12 +470,17 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
     }
 
     fn open(&mut self, subscription: &Subscription) -> Result<Token, Refusal> {
-        self.ledger.insert(subscription)?;
+        let dialog = subscription.texts.dialog();
+        if let Err(refusal) = self.ledger.insert(subscription) {
+            // There is only one row for a dialog.
+            let known = self.find(dialog)?.ok_or(refusal)?;
+            return Ok(self.seat(&known, None)?.0.token());
+        }
         self.found = Some(subscription.clone());
         match self.seat(subscription, None) {
             Ok((handle, _)) => Ok(handle.token()),
             Err(exhausted) => {
-                let _ = self.ledger.delete(subscription.texts.dialog(), None);
+                let _ = self.ledger.delete(dialog, None);
                 Err(exhausted.into())
             }
         }
