@@ -6,7 +6,10 @@ use std::collections::HashSet;
 use testkit::phone::{Dialog, dialog_info, pidf};
 use testkit::{Database, Phone};
 
-crate::on_each_database!(a_publication_is_reached_by_its_tag_only, a_subscription_is_reached_in_its_dialog_only,);
+crate::on_each_database! {
+    a_publication_is_reached_by_its_tag_only,
+    a_subscription_is_reached_in_its_dialog_only,
+}
 
 /// What somebody might try who knows nearly all of a name.
 fn near(name: &str) -> Vec<String> {
