@@ -97,7 +97,7 @@ impl Trial {
             .memory(512, 8)
             .debug(0)
             .packages(&["presence_xml"])
-            .extra("modparam(\"tm\", \"wt_timer\", 1000)");
+            .extra("modparam(\"tm\", \"wt_timer\", 300)");
         match self.storage {
             Storage::Memory => builder.start(),
             Storage::Sqlite(mode) => {

@@ -46,6 +46,7 @@ fn without_flushes_the_last_one_writes_everything(db: &Database) {
     server.restart();
     bob.answer = None;
     assert_eq!(bob.resubscribe(&mut dialogs[3], 0).code(), 200);
+    bob.notify();
     bob.answer = Some(200);
     server.stop();
     assert_eq!(tables.number(SUBSCRIPTIONS), 18);

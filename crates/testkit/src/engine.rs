@@ -150,6 +150,8 @@ impl Engine {
                 // Without tables of privileges there is nothing to be made before the first start.
                 server.args(["--no-defaults", "--skip-grant-tables", "--bind-address=127.0.0.1"]);
                 server.arg(format!("--datadir={}", data.display())).arg(format!("--port={}", self.port));
+                // A server that starts takes away what others have in a folder that they share.
+                server.arg(format!("--tmpdir={}", self.folder.display()));
                 for (option, file) in [("socket", "sock"), ("pid-file", "pid")] {
                     server.arg(format!("--{option}={}", self.folder.join(file).display()));
                 }
