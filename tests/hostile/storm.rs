@@ -1,9 +1,9 @@
 //! Many mutated messages: PUBLISHes, SUBSCRIBEs that open dialogs and such as go on in them, answers to NOTIFYs.
 
-use crate::mutate::{count, mutate, near};
-use crate::random::{NASTY, Random};
+use crate::nearly::{count, near};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
+use testkit::mutation::{NASTY, Random, mutate};
 use testkit::phone::{Dialog, dialog_info, pidf};
 use testkit::{Message, Phone};
 

@@ -17,7 +17,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use testkit::Message;
-use testkit::mutation::{Random, spoil};
+use testkit::mutation::{Random, mutate};
 
 /// T1 and T2 of RFC 3261 17.1.2.
 const T1: Duration = Duration::from_millis(500);
@@ -217,7 +217,7 @@ impl Driver {
         }
         let _ = write!(text, "Content-Length: {}\r\n\r\n{body}", body.len());
         let is_spoilt = matches!(asked, Asked::Spoilt);
-        let text = if is_spoilt { spoil(&text, &mut self.random) } else { text.into_bytes() };
+        let text = if is_spoilt { mutate(&text, &mut self.random) } else { text.into_bytes() };
         way.send(&text);
         let now = Instant::now();
         let interval = if way.is_tcp() || is_spoilt { REQUEST_PATIENCE * 2 } else { T1 };

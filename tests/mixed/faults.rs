@@ -256,7 +256,7 @@ impl Stage {
             }
         }
         assert!(!workers.is_empty(), "no worker in {list}");
-        *self.random.pick(&workers)
+        self.random.pick(&workers)
     }
 
     /// A server that is not there, or on its way down, is started again; nobody is told of a fault.

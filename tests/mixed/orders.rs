@@ -70,7 +70,7 @@ impl Driver {
             Order::Cut(count) => {
                 let all: Vec<usize> = (0..self.wires.len()).filter(|&w| self.wires[w].is_tcp()).collect();
                 for _ in 0..count.min(all.len()) {
-                    let wire = *self.random.pick(&all);
+                    let wire = self.random.pick(&all);
                     self.lost_connection(wire);
                 }
             }

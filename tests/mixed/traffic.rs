@@ -26,7 +26,7 @@ impl Driver {
         self.account.spoilt_sent += 1;
         // Over datagrams: what cannot be taken apart ends a connection.
         let wire = 0;
-        let package = *self.random.pick(&[Package::Presence, Package::Dialog, Package::Waiting]);
+        let package = self.random.pick(&[Package::Presence, Package::Dialog, Package::Waiting]);
         let user = format!("h{}", self.random.below(8));
         let uri = format!("sip:{user}@test.local");
         let event = package.event();
