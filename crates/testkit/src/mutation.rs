@@ -109,6 +109,8 @@ fn spoil(lines: &mut Vec<String>, at: usize, body: &mut Vec<u8>, random: &mut Ra
     let (name, value) = line.split_once(": ").unwrap_or((&line, ""));
     match random.below(11) {
         0 => lines[at] = format!("{name}: {}", random.pick(&NASTY)),
+        // The next one would be the first.
+        1 if at == 0 => lines[at].clear(),
         1 => drop(lines.remove(at)),
         2 => lines.push(line),
         3 => lines[at] = format!("{name}: {value}{}", random.pick(&NASTY)),
