@@ -59,28 +59,14 @@ fn the_last_state_is_told_last() {
 #[ignore = "takes minutes: make soak"]
 fn what_was_acknowledged_outlives_kills() {
     let rounds = number("SOAK_KILLS", 20);
-    let trial = |mode| killed::Trial {
-        mode,
-        rounds,
-        seed: 100 + u64::from(mode),
-        victims: killed::Victim::ANYWHERE,
-        inside: false,
-    };
-    (1..=3).for_each(|mode| trial(mode).run());
+    (1..=3).for_each(|mode| killed::Trial { mode, rounds, seed: 100 + u64::from(mode), inside: false }.run());
 }
 
 #[test]
 #[ignore = "takes minutes: make soak"]
 fn what_was_acknowledged_outlives_kills_under_a_lock() {
     let rounds = number("SOAK_KILLS", 20);
-    let trial = |mode| killed::Trial {
-        mode,
-        rounds,
-        seed: 200 + u64::from(mode),
-        victims: killed::Victim::under_a_lock(mode),
-        inside: true,
-    };
-    (0..=3).for_each(|mode| trial(mode).run());
+    (0..=3).for_each(|mode| killed::Trial { mode, rounds, seed: 200 + u64::from(mode), inside: true }.run());
 }
 
 #[test]

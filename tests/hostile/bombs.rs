@@ -2,8 +2,9 @@
 //! pieces. One final reply each, within seconds, and nothing of the server's files in any NOTIFY.
 
 use crate::level::{Level, assert_serves, brief};
+use crate::storm::finals;
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use testkit::phone::Phone;
 use testkit::{Database, Kamailio, Transport, Wire};
 
@@ -98,17 +99,7 @@ pub fn publish(phone: &mut Phone, user: &str, event: &str, body: &[u8]) -> Vec<u
     let text = phone.publish_request(user, event, None, Some(3), "x", &[]);
     let head =
         text.trim_end_matches("\r\n\r\nx").replace("Content-Length: 1", &format!("Content-Length: {}", body.len()));
-    let own = crate::storm::branch(&testkit::Message::parse(text.as_bytes()));
-    phone.send_raw(&[head.as_bytes(), b"\r\n\r\n", body].concat());
-    let (mut codes, start, mut wait) = (Vec::new(), Instant::now(), PATIENCE);
-    while let Some(left) = wait.checked_sub(start.elapsed()) {
-        let Some(reply) = phone.receive(left.min(Duration::from_millis(20))) else { continue };
-        if reply.code() >= 200 && crate::storm::branch(&reply) == own {
-            codes.push(reply.code());
-            wait = start.elapsed() + Duration::from_millis(20);
-        }
-    }
-    codes
+    finals(phone, &[head.as_bytes(), b"\r\n\r\n", body].concat(), PATIENCE)
 }
 
 /// A server that takes a megabyte over TCP.

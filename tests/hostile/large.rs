@@ -2,9 +2,10 @@
 
 use crate::bombs::{over_tcp, publish, roomy};
 use crate::level::{Level, assert_serves};
-use std::time::{Duration, Instant};
+use crate::storm::finals;
+use std::time::Duration;
 use testkit::phone::{Dialog, pidf};
-use testkit::{Database, Message, Phone};
+use testkit::{Database, Phone};
 
 /// Header fields of nearly 64 KB in all, in one field or in many.
 fn heads(total: usize) -> Vec<(&'static str, Vec<String>)> {
@@ -22,20 +23,6 @@ fn heads(total: usize) -> Vec<(&'static str, Vec<String>)> {
     ]
 }
 
-fn finals(phone: &mut Phone, request: &[u8]) -> Vec<u16> {
-    let own = crate::storm::branch(&Message::parse(&request[..request.len().min(400)]));
-    phone.send_raw(request);
-    let (mut codes, start, mut wait) = (Vec::new(), Instant::now(), Duration::from_secs(2));
-    while let Some(left) = wait.checked_sub(start.elapsed()) {
-        let Some(reply) = phone.receive(left.min(Duration::from_millis(20))) else { continue };
-        if reply.code() >= 200 && crate::storm::branch(&reply) == own {
-            codes.push(reply.code());
-            wait = start.elapsed() + Duration::from_millis(20);
-        }
-    }
-    codes
-}
-
 fn survive(database: Database, mode: u8, cache: u8) {
     let mut server = roomy(database, mode, cache).start();
     let mut before = None;
@@ -50,7 +37,7 @@ fn survive(database: Database, mode: u8, cache: u8) {
                     phone.subscribe_request(&dialog, Some(3), &more),
                     phone.publish_request("alice", "presence", None, Some(3), &document, &more),
                 ] {
-                    let codes = finals(&mut phone, request.as_bytes());
+                    let codes = finals(&mut phone, request.as_bytes(), Duration::from_secs(2));
                     assert!(server.is_running(), "{name}: the server is down\n{}", server.log());
                     assert!(codes.len() <= 1, "{name}: {codes:?}");
                     *seen.entry(codes).or_default() += 1;

@@ -125,6 +125,21 @@ pub fn branch(message: &Message) -> String {
     via.split("branch=").nth(1).and_then(|b| b.split([';', ',', ' ']).next()).unwrap_or_default().to_owned()
 }
 
+/// Sends a request. Its final replies: none within the patience, or all until nothing comes for 20 ms.
+pub fn finals(phone: &mut Phone, request: &[u8], patience: Duration) -> Vec<u16> {
+    let own = branch(&Message::parse(&request[..request.len().min(400)]));
+    phone.send_raw(request);
+    let (mut codes, start, mut wait) = (Vec::new(), Instant::now(), patience);
+    while let Some(left) = wait.checked_sub(start.elapsed()) {
+        let Some(reply) = phone.receive(left.min(Duration::from_millis(20))) else { continue };
+        if reply.code() >= 200 && branch(&reply) == own {
+            codes.push(reply.code());
+            wait = start.elapsed() + Duration::from_millis(20);
+        }
+    }
+    codes
+}
+
 /// What came of a storm.
 #[derive(Default)]
 pub struct Harvest {

@@ -39,13 +39,6 @@ pub enum Victim {
 }
 
 impl Victim {
-    pub const ANYWHERE: &'static [Self] = &[Self::Server, Self::Worker, Self::Notifier];
-
-    /// Who holds locks often enough; with write-back that is also who flushes.
-    pub fn under_a_lock(mode: u8) -> &'static [Self] {
-        if mode == 2 { &[Self::Worker, Self::Notifier, Self::Timer] } else { &[Self::Worker, Self::Notifier] }
-    }
-
     /// What its processes are called in Kamailio's list.
     fn name(self) -> &'static str {
         match self {
@@ -92,7 +85,6 @@ pub struct Trial {
     /// Each kills every one of the victims once.
     pub rounds: u32,
     pub seed: u64,
-    pub victims: &'static [Victim],
     /// While it holds a lock of the module's; otherwise wherever it is.
     pub inside: bool,
 }
@@ -126,6 +118,15 @@ impl fmt::Display for Sum {
 }
 
 impl Trial {
+    /// Anybody; or who holds locks often enough, and with write-back that is also who flushes.
+    fn victims(self) -> &'static [Victim] {
+        match (self.inside, self.mode) {
+            (false, _) => &[Victim::Server, Victim::Worker, Victim::Notifier],
+            (true, 2) => &[Victim::Worker, Victim::Notifier, Victim::Timer],
+            (true, _) => &[Victim::Worker, Victim::Notifier],
+        }
+    }
+
     /// Runs it, and panics with the first thing that was wrong.
     pub fn run(self) {
         let inside = self.inside.then(Inside::new);
@@ -135,7 +136,7 @@ impl Trial {
         let mut random = self.seed;
         let mut sum = Sum::default();
         for round in 0..self.rounds {
-            for &victim in self.victims {
+            for &victim in self.victims() {
                 let what = format!("subs_db_mode {}, round {round}, {victim:?} (seed {})", self.mode, self.seed);
                 let inside = inside.as_ref();
                 let killed = self.load_and_kill(&mut server, &mut clients, (victim, inside), &mut random, &mut sum);

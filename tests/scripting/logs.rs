@@ -1,9 +1,8 @@
 //! The line about each NOTIFY: `local_log_level`, `local_log_facility`.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
-use testkit::{Kamailio, Phone, wait_for};
+use testkit::{Kamailio, Phone, preload, wait_for};
 
 /// What every such line contains.
 const MARK: &str = "NOTIFY sip:bob@test.local via sip:bob@";
@@ -37,15 +36,8 @@ fn a_level_that_is_not_logged_leaves_no_line() {
 /// A `syslog` that writes down what it is called with, built once.
 fn syslog() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let source = testkit::root().join("tests/scripting/syslog.c");
-        let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("syslog.so");
-        let fresh = built.with_extension(format!("so.{}", std::process::id()));
-        let status = Command::new("cc").args(["-shared", "-fPIC", "-Wall", "-o"]).arg(&fresh).arg(&source).status();
-        assert!(status.expect("runs cc").success());
-        std::fs::rename(&fresh, &built).expect("renames");
-        built
-    })
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    BUILT.get_or_init(|| preload::library(folder, "syslog", &["tests/scripting/syslog.c"], &[]))
 }
 
 /// The facility and level with which the line was logged, as syslog(3) counts them.

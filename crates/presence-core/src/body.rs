@@ -222,7 +222,7 @@ pub fn empty_dialog_info(entity: &[u8]) -> Vec<u8> {
 
 /// A dialog-info document with these elements.
 fn dialog_info(entity: &[u8], dialogs: &str) -> Vec<u8> {
-    let entity = quick_xml::escape::escape(crate::winfo::written(entity));
+    let entity = crate::winfo::xml_text(entity);
     let start = format!(
         "<?xml version=\"1.0\"?>\n<dialog-info xmlns=\"urn:ietf:params:xml:ns:dialog-info\" version=\"1\" \
          state=\"full\" entity=\"{entity}\""

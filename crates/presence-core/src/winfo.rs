@@ -35,7 +35,6 @@ impl Watcher {
 /// The document about the watchers of `resource` for `package`.
 #[must_use]
 pub fn document(version: u32, extent: Extent, resource: &[u8], package: &[u8], watchers: &[Watcher]) -> Vec<u8> {
-    let text = |bytes| escape(written(bytes)).into_owned();
     let state = match extent {
         Extent::Full => "full",
         Extent::Partial => "partial",
@@ -46,8 +45,8 @@ pub fn document(version: u32, extent: Extent, resource: &[u8], package: &[u8], w
         out,
         "<?xml version=\"1.0\"?>\n<watcherinfo xmlns=\"urn:ietf:params:xml:ns:watcherinfo\" version=\"{version}\" \
          state=\"{state}\">\n  <watcher-list resource=\"{}\" package=\"{}\"",
-        text(resource),
-        text(package)
+        xml_text(resource),
+        xml_text(package)
     );
     if watchers.is_empty() {
         out.push_str("/>\n");
@@ -57,9 +56,9 @@ pub fn document(version: u32, extent: Extent, resource: &[u8], package: &[u8], w
             let _ = writeln!(
                 out,
                 "    <watcher id=\"{}\" event=\"subscribe\" status=\"{}\">{}</watcher>",
-                text(&watcher.id),
+                xml_text(&watcher.id),
                 watcher.status.word(),
-                text(&watcher.uri)
+                xml_text(&watcher.uri)
             );
         }
         out.push_str("  </watcher-list>\n");
@@ -68,16 +67,14 @@ pub fn document(version: u32, extent: Extent, resource: &[u8], package: &[u8], w
     out.into_bytes()
 }
 
-/// A text without what no document may have, escaped or not (XML 1.0, 2.2): a URI may have it, and its document has to be
-/// read all the same.
-pub(crate) fn written(bytes: &[u8]) -> String {
+/// A text as it is written into a document, without what none may have, escaped or not (XML 1.0, 2.2): a URI may have it,
+/// and its document has to be read all the same.
+pub(crate) fn xml_text(bytes: &[u8]) -> String {
     let may_be =
         |c: char| !matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
     let text = String::from_utf8_lossy(bytes);
-    if text.chars().all(may_be) {
-        return text.into_owned();
-    }
-    text.chars().map(|c| if may_be(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+    let text: String = text.chars().map(|c| if may_be(c) { c } else { char::REPLACEMENT_CHARACTER }).collect();
+    escape(text).into_owned()
 }
 
 /// RFC 4648 4.

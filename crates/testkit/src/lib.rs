@@ -13,6 +13,7 @@ pub mod listing;
 pub mod mutation;
 pub mod phone;
 pub mod place;
+pub mod preload;
 pub mod sip;
 pub mod sqlite;
 pub mod tables;

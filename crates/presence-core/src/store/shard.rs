@@ -340,11 +340,10 @@ impl<A: Allocator + Clone> Shard<A> {
     pub fn owe(&mut self, index: u32, now: Now) {
         let slot = self.slots.at_mut(index);
         slot.owed = true;
-        if slot.flight == Flight::Paused {
-            slot.since = now.steady.tick();
-        }
-        if slot.flight != Flight::Up {
+        if !matches!(slot.flight, Flight::Up | Flight::Held) {
             slot.flight = Flight::Held;
+            // Whoever owes it sends it; the timer only helps if that takes long.
+            slot.since = now.steady.tick();
         }
         self.enqueue(index);
     }
