@@ -168,3 +168,24 @@ fn a_state_read_before_another_server_told_a_newer_one_is_not_told_after_it() {
     });
     assert_eq!(next.subscription.local_cseq, first[0].subscription.local_cseq + 1);
 }
+
+/// The NOTIFY would leave before the answer.
+#[test]
+fn the_timer_leaves_a_notify_for_a_while_to_whoever_owes_it() {
+    for subs in [SubsMode::Memory, SubsMode::WriteBack, SubsMode::WriteThrough, SubsMode::Database] {
+        let mut world = world(subs);
+        let p = watching(&mut world, "w");
+        let tag = format!("t-{}", p.call_id);
+        let dialog = DialogId { call_id: p.call_id.as_bytes(), to_tag: tag.as_bytes(), from_tag: b"f" };
+        let renewal = Renewal { remote_cseq: 9, expires: Timestamp(START + 900), contact: b"sip:w@1.2.3.4" };
+        world.wait(60);
+        let token = world.run(|server| {
+            server.go_on_with_overdue(10);
+            let token = server.subscriptions.renew(dialog, &renewal).expect("renewed");
+            assert_eq!(server.subscriptions.overdue(10), [], "{subs:?}");
+            token
+        });
+        world.wait(60);
+        assert_eq!(world.run(|server| server.subscriptions.overdue(10)), [token], "{subs:?}");
+    }
+}
