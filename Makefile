@@ -56,15 +56,13 @@ bench: build ## CPU per operation beside the stock module (BENCH="--quick --setu
 	@sh scripts/install.sh test
 	$(CARGO) run --release --quiet --package bench -- table $(BENCH)
 
-soak: build ## long runs: load, leaks, bursts, kills, mutated messages, contention
+soak: build ## long runs: load, leaks, bursts, kills, mutated messages, contention; all of them, whatever fails
 	@sh scripts/install.sh test
-	$(CARGO) test --release --test soak -- --include-ignored --test-threads 1 --nocapture
-	$(CARGO) test --release --test storage --test faults -- --ignored --test-threads 1 --nocapture
-	$(MAKE) --no-print-directory hostile
+	@sh scripts/soak.sh
 
 hostile: build ## 200,000 mutated messages to a real Kamailio (HOSTILE_MESSAGES, HOSTILE_SEED), torture, bombs, what they cost
 	@sh scripts/install.sh test
-	HOSTILE_MESSAGES=$(or $(HOSTILE_MESSAGES),200000) $(CARGO) test --release --test hostile -- --test-threads 1 --nocapture
+	@HOSTILE_MESSAGES=$(or $(HOSTILE_MESSAGES),200000) $(CARGO) test --profile soak --test hostile -- --test-threads 1 --nocapture
 
 fuzz: ## the fuzzers of every parser and of the core (FUZZ_SECONDS each, FUZZ="event states"), and a table
 	@sh scripts/fuzz.sh $(FUZZ)

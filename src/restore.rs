@@ -7,7 +7,7 @@ use kamailio::log;
 use presence_core::config::{PublMode, SubsMode};
 use presence_core::host::Resource;
 use presence_core::refusal::Fault;
-use presence_core::store::LONG_RESERVE;
+use presence_core::store::RESERVE;
 use presence_core::subscription::Subscription;
 
 /// Checks the tables' versions and loads what belongs into memory. In the first process, before the others are forked
@@ -61,16 +61,13 @@ fn versions_fit() -> bool {
 
 fn subscriptions(store: &'static Shared) -> Result<(), Fault> {
     let now = now().unix;
-    let writes_back = settings().core.subs == SubsMode::WriteBack;
     let (mut loaded, mut foreign, mut next) = (0u64, 0u64, Some(0));
     while let Some(after) = next {
         let page = listing::rows_of_subscriptions(after)?;
         let lives = |row: &&(listing::Place, Subscription)| row.1.expires >= now;
-        if writes_back {
-            // Before the first NOTIFY: a crash may come before the first flush.
-            let live: Vec<_> = page.entries.iter().flatten().filter(lives).collect();
-            rows::put_ahead(&live, LONG_RESERVE)?;
-        }
+        // Before the first NOTIFY: a crash may come before the row is written again.
+        let live: Vec<_> = page.entries.iter().flatten().filter(lives).collect();
+        rows::put_ahead(&live, RESERVE)?;
         for row in &page.entries {
             match row {
                 Some(row) if lives(&row) => {

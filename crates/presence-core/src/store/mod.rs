@@ -23,7 +23,7 @@ mod wheel;
 pub use ledger::{Ledger, Rows, Swap, TableBook};
 pub use publications::Shelf;
 pub use rows::{Row, RowState};
-pub use subscriptions::{Book, Journal, LONG_RESERVE, RESERVE};
+pub use subscriptions::{Book, Journal, RESERVE};
 pub use ties::Ties;
 
 use crate::body::{About, Dialog};

@@ -3,7 +3,7 @@
 
 use super::records::{Stage, Stored};
 use super::shard::{Shard, Trash};
-use super::subscriptions::LONG_RESERVE;
+use super::subscriptions::RESERVE;
 use super::{Handle, Store};
 use crate::host::Token;
 use crate::refusal::Exhausted;
@@ -56,7 +56,7 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
                     return false;
                 }
                 part.clean(index);
-                let lead = if ahead { LONG_RESERVE } else { 0 };
+                let lead = if ahead { RESERVE } else { 0 };
                 let slot = part.slots.at_mut(index);
                 let state = match (slot.stage, core::mem::replace(&mut slot.stored, Stored::Same)) {
                     (Stage::Gone, _) => RowState::Gone,

@@ -30,12 +30,11 @@ const ROUNDS: usize = 16;
 const LATER: u64 = 1000;
 /// How often a NOTIFY that cannot be sent is tried again.
 const ATTEMPTS: u8 = 5;
-/// How many NOTIFYs a row in the database is ahead: after a crash a dialog goes on above what it can have used. With
-/// write-through the row is written again when they are used up.
-pub const RESERVE: u32 = 64;
-/// The same with write-back, where only the next flush writes, or a later one while the database is away: 300 NOTIFYs a
-/// second for the default period. 2^31 CSeqs last for 32,000 crashes.
-pub const LONG_RESERVE: u32 = 1 << 16;
+/// How many NOTIFYs a row in the database is ahead: after a crash a dialog goes on above what it can have used. Half of
+/// them last while the database is away, or until the next flush with write-back. 2^31 CSeqs last for 32,000 crashes.
+pub const RESERVE: u32 = 1 << 16;
+/// With write-through a row that did not get ahead is tried again after so many NOTIFYs.
+const RETRY: u32 = 64;
 
 /// What is written to the database together with a change.
 pub trait Journal {
@@ -144,8 +143,8 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
             slot.has_row = writes_back;
             slot.owed = false;
             slot.flight = Flight::None;
-            // With write-back the rows were put ahead before.
-            slot.reserved = slot.local_cseq.wrapping_add(if writes_back { LONG_RESERVE } else { 0 });
+            // The rows were put ahead before.
+            slot.reserved = slot.local_cseq.wrapping_add(RESERVE);
             slot.began = 0;
         });
         Ok(())
@@ -303,32 +302,25 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
     /// Sees to it that the row of a subscription stays ahead of it: after a crash its dialog goes on above what it can
     /// have used.
     fn extend_reserve(&mut self, notice: &Notice) {
-        let handle = Handle::of(notice.token);
-        match self.config.subs {
-            SubsMode::WriteBack => {
-                // Well before it is used up: until the next flush it has to last.
-                self.with_open(handle, |shard, index| {
-                    let slot = shard.slots.at(index);
-                    if slot.local_cseq.wrapping_add(LONG_RESERVE / 2).wrapping_sub(slot.reserved) < 1 << 31 {
-                        shard.soil(index);
-                    }
-                });
-                return;
-            }
-            SubsMode::WriteThrough => {}
+        let at_once = match self.config.subs {
+            SubsMode::WriteThrough => true,
+            SubsMode::WriteBack => false,
             SubsMode::Memory | SubsMode::Database => return,
-        }
-        let ahead = self.with_open(handle, |shard, index| {
-            let slot = shard.slots.at_mut(index);
-            let used_up = slot.local_cseq.wrapping_sub(slot.reserved) < 1 << 31;
-            if used_up {
-                slot.reserved = slot.local_cseq.wrapping_add(RESERVE);
+        };
+        let handle = Handle::of(notice.token);
+        let may_be_written = self.with_open(handle, |shard, index| {
+            let slot = shard.slots.at(index);
+            let left = slot.reserved.wrapping_sub(slot.local_cseq) as i32;
+            let is_low = left <= (RESERVE / 2) as i32;
+            if is_low && !at_once {
+                shard.soil(index);
             }
-            used_up
+            is_low && at_once && left % RETRY as i32 == 0
         });
-        if ahead == Some(true) {
-            // Logged by the journal. The next one tries again after another RESERVE.
-            let _ = self.journal.went_on(&notice.subscription);
+        // A failure is logged by the journal.
+        if may_be_written == Some(true) && self.journal.went_on(&notice.subscription).is_ok() {
+            let reserved = notice.subscription.local_cseq.wrapping_add(RESERVE);
+            self.with_open(handle, |shard, index| shard.slots.at_mut(index).reserved = reserved);
         }
     }
 
