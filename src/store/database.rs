@@ -152,6 +152,11 @@ pub fn knows_parts() -> bool {
     DRIVER.get().is_none_or(|(driver, _)| driver.knows_parts())
 }
 
+/// Whether it can be asked how many rows a statement changed.
+pub fn counts_rows() -> bool {
+    is_sqlite() || DRIVER.get().is_some_and(|(driver, _)| driver.counts_rows())
+}
+
 /// Whether the database is SQLite, which has one writer at a time.
 pub fn is_sqlite() -> bool {
     engine() == Engine::Sqlite

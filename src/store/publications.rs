@@ -2,6 +2,7 @@
 
 use super::schema as col;
 use super::{Shared, database};
+use crate::host::now;
 use crate::params::settings;
 use kamailio::db::{Assign, Column, Condition, Connection, Failed, Op, Part, Row, Value};
 use kamailio::log;
@@ -11,7 +12,7 @@ use presence_core::config::{PublMode, RetrieveOrder};
 use presence_core::host::{Change, Expired, Publication, Publications, Resource, Shown};
 use presence_core::package::{Package, PackageId, name_of};
 use presence_core::refusal::{Fault, Refusal};
-use presence_core::time::{Now, Timestamp};
+use presence_core::time::{Now, Seconds, Timestamp};
 use presence_core::uri::{sip_uri, split_sip_uri};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -257,7 +258,7 @@ impl Publications for Table {
         }
     }
 
-    fn modify(&mut self, resource: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<(), Refusal> {
+    fn modify(&mut self, resource: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<bool, Refusal> {
         let mut set = vec![
             Assign(col::ETAG, Value::Text(change.etag)),
             Assign(col::EXPIRES, Value::Int(change.expires.column())),
@@ -266,13 +267,26 @@ impl Publications for Table {
         ];
         set.extend(change.body.map(|body| Assign(col::BODY, Value::Blob(body))));
         set.extend(change.sender.map(|sender| Assign(col::SENDER, Value::Text(sender))));
+        let may_come_back = change.body.is_none() && settings().core.hide_expired && database::counts_rows();
+        if may_come_back {
+            // What is still shown stays as it is: nobody has to be told.
+            let refreshed = database::write(|db| {
+                let [domain, user, event, tag] = self.named(resource, etag);
+                let lives = Condition(col::EXPIRES, Op::Gt, Value::Int((now().unix + Seconds(1)).column()));
+                db.update(table(), &[domain, user, event, tag, lives], &set)?;
+                Ok(database::changed_rows(db))
+            })?;
+            if refreshed.is_some_and(|rows| rows > 0) {
+                return Ok(false);
+            }
+        }
         let changed = database::write(|db| {
             db.update(table(), &self.named(resource, etag), &set)?;
             Ok(database::changed_rows(db))
         })?;
         // Some drivers count rows that got another value; and one that has lost the answer asks again, and changes nothing.
         let found = changed.is_some_and(|rows| rows > 0) || self.get(resource, change.etag)?.is_some();
-        if found { Ok(()) } else { Err(Refusal::ConditionFailed) }
+        if found { Ok(change.body.is_some() || may_come_back) } else { Err(Refusal::ConditionFailed) }
     }
 
     fn remove(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Shown, Refusal> {

@@ -133,6 +133,12 @@ impl Driver {
                 publisher.phase = Phase::Idle;
             }
             (_, 200) => {
+                if matches!(step, Step::Modify | Step::Refresh) && now >= publisher.sure_until {
+                    line.comes_back(now);
+                    for watcher in self.watchers.iter_mut().filter(|w| w.resource == publisher.resource) {
+                        watcher.forget_absence(publisher.client);
+                    }
+                }
                 etag.clone_into(&mut publisher.etag);
                 (publisher.phase, publisher.in_doubt) = (Phase::Published, false);
                 (publisher.sure_until, publisher.over_at) = (sent.at + lifetime - MARGIN, now + lifetime);

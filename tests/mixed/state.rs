@@ -70,11 +70,13 @@ pub struct Line {
     confirmed: VecDeque<(u32, Instant)>,
     /// What is published now lasts until then for sure.
     lasts_until: Option<Instant>,
+    /// It was refreshed then, although it may have run out before: who was told so is told again.
+    came_back: Option<Instant>,
 }
 
 impl Line {
     pub fn new(now: Instant) -> Self {
-        Self { issued: 0, gone: [0].into(), confirmed: [(0, now)].into(), lasts_until: None }
+        Self { issued: 0, gone: [0].into(), confirmed: [(0, now)].into(), lasts_until: None, came_back: None }
     }
 
     /// The number of a change that is about to be asked for. `is_gone`: the publication ends.
@@ -93,6 +95,14 @@ impl Line {
         self.lasts_until = Some(until);
     }
 
+    pub fn comes_back(&mut self, now: Instant) {
+        self.came_back = Some(now);
+    }
+
+    fn was_away(&self, since: Instant) -> bool {
+        self.came_back.is_some_and(|at| at > since)
+    }
+
     /// Whether nothing may be published, because it was not refreshed, or nobody knows whether it was.
     fn may_have_run_out(&self) -> bool {
         self.lasts_until.is_some_and(|until| Instant::now() >= until)
@@ -109,6 +119,9 @@ impl Line {
 
     /// The newest number that was confirmed by then.
     pub fn due(&self, by: Instant) -> u32 {
+        if self.was_away(by) {
+            return 0;
+        }
         self.confirmed.iter().rev().find(|(_, at)| *at <= by).map_or(0, |(number, _)| *number)
     }
 
@@ -127,7 +140,9 @@ impl Line {
             Some(number) => (number >= highest && number <= self.issued).then_some(number),
             None => {
                 let gone = self.gone.iter().copied().find(|gone| *gone >= highest);
-                gone.or(self.may_have_run_out().then_some(highest))
+                let just_back =
+                    Instant::now().checked_sub(super::TOLD_WITHIN).is_some_and(|since| self.was_away(since));
+                gone.or((self.may_have_run_out() || just_back).then_some(highest))
             }
         }
     }

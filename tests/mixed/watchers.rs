@@ -130,6 +130,13 @@ impl Watcher {
         format!("w{}.{}.{run}", self.number, self.life)
     }
 
+    /// What was not shown is there again: that it was gone is no news any more.
+    pub fn forget_absence(&mut self, client: usize) {
+        if self.shown[client].is_none() {
+            self.newest[client] = 0;
+        }
+    }
+
     /// The next dialog is a new one.
     pub fn leave(&mut self) {
         (self.phase, self.asking, self.owed) = (Phase::Idle, false, None);

@@ -6,6 +6,7 @@ use testkit::{Database, Kamailio, Phone};
 
 crate::on_each_database! {
     every_combination_serves_and_stops,
+    what_ran_out_and_is_refreshed_before_the_sweep_is_told_again,
     a_mode_that_does_not_exist_is_refused_with_a_sentence,
     a_table_of_another_version_is_refused_with_a_sentence,
 }
@@ -31,6 +32,27 @@ pub fn serve(server: &Kamailio, what: &str) {
     assert_eq!(alice.publish("presence", Some("a.b.1"), Some(600), "").code(), 412, "{what}");
     assert_eq!(alice.publish("presence", Some(&etag), Some(0), "").code(), 200, "{what}");
     assert!(!carol.notify().body.contains("<note>here</note>"), "{what}");
+}
+
+fn what_ran_out_and_is_refreshed_before_the_sweep_is_told_again(db: &Database) {
+    for publ in 0..=2 {
+        let mut server = server(db, publ, 1).param("clean_period", 100).start();
+        let mut alice = Phone::new("alice", server.port);
+        let mut bob = Phone::new("bob", server.port);
+        let mut dialog = bob.subscribe("alice", "presence", 600);
+        bob.notify();
+        let reply = alice.publish("presence", None, Some(1), &pidf("alice", "open", "here"));
+        let tag = reply.header("SIP-ETag").expect("a tag").to_owned();
+        assert!(bob.notify().body.contains("<note>here</note>"), "publ_cache {publ}");
+        testkit::wait_for("the end of the publication", 5.0, || {
+            assert_eq!(bob.resubscribe(&mut dialog, 600).code(), 200, "publ_cache {publ}");
+            (!bob.notify().body.contains("<note>here</note>")).then_some(())
+        });
+        let reply = alice.publish("presence", Some(&tag), Some(600), "");
+        assert_eq!(reply.code(), 200, "publ_cache {publ}: {reply:?}");
+        assert!(bob.notify().body.contains("<note>here</note>"), "publ_cache {publ}");
+        assert!(server.stop().success());
+    }
 }
 
 fn every_combination_serves_and_stops(db: &Database) {

@@ -377,6 +377,13 @@ pub struct Change<'a> {
     pub priority: i32,
 }
 
+/// Whether a publication with this end may have been taken for one that has run out, by a request that came a little later
+/// than this one and was faster.
+#[must_use]
+pub fn may_be_over(expires: Timestamp, now: Timestamp) -> bool {
+    expires <= now + Seconds(1)
+}
+
 /// The shelf of publications.
 pub trait Publications {
     /// Puts a new publication there. `replace`: instead of one with the same tag. `about`: instead of those that may be about
@@ -389,8 +396,9 @@ pub trait Publications {
         replace: bool,
         about: Option<&About>,
     ) -> Result<(), Refusal>;
-    /// Changes the publication with this tag; [`Refusal::ConditionFailed`] if there is none.
-    fn modify(&mut self, resource: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<(), Refusal>;
+    /// Changes the publication with this tag; [`Refusal::ConditionFailed`] if there is none. Whether what is shown changes:
+    /// because of a new document, or because it had run out and was not shown any more.
+    fn modify(&mut self, resource: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<bool, Refusal>;
     /// Takes the publication with this tag away; [`Refusal::ConditionFailed`] if there is none.
     fn remove(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Shown, Refusal>;
     /// The publication with this tag.

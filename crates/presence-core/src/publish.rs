@@ -195,11 +195,11 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             received: now,
             priority: self.host.priority(),
         };
-        self.publications.modify(incoming.resource, etag, &change)?;
+        let is_new = self.publications.modify(incoming.resource, etag, &change)?;
         self.follow(incoming.resource, Some(etag), Some((&new_etag, change.expires)));
         self.confirm(reply, lifetime.unwrap_or_default(), &new_etag);
         // DIFFERS: the C module tells every watcher of a mere refresh; the state is the same (RFC 3903 6, step 6).
-        Ok(body.map(|_| NewState { gone: None, sender: incoming.sender.unwrap_or_default().to_vec() }))
+        Ok(is_new.then(|| NewState { gone: None, sender: incoming.sender.unwrap_or_default().to_vec() }))
     }
 
     /// A publication has another tag and another end: it goes with the connection that this came by (`expire_on_close`).

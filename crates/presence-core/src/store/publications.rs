@@ -7,7 +7,7 @@ use super::shard::{Shard, Trash, Wants};
 use super::slab::{NIL, Record};
 use crate::body::About;
 use crate::config::{Config, RetrieveOrder};
-use crate::host::{Change, Expired, Publication, Publications, Resource, Shown};
+use crate::host::{Change, Expired, Publication, Publications, Resource, Shown, may_be_over};
 use crate::package::PackageId;
 use crate::refusal::{Exhausted, Fault, Refusal};
 use crate::time::{Now, Timestamp};
@@ -184,7 +184,7 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
         Ok(())
     }
 
-    fn modify(&mut self, resource: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<(), Refusal> {
+    fn modify(&mut self, resource: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<bool, Refusal> {
         let Some([old_sender, row_id]) = self.with(resource, etag, |shard, index| {
             let [_, sender, row_id] = unpack(shard.shelf.at(index).text.as_deref().unwrap_or_default());
             [sender.to_vec(), row_id.to_vec()]
@@ -199,9 +199,12 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
             None => None,
         };
         let about = self.mark(change.about);
+        let (now, hides) = (self.now.unix, self.config.hide_expired);
         let done = self.with(resource, etag, |shard, index| {
             // Without a document the state is the same, and nobody is told.
-            if change.body.is_some() {
+            let was_hidden = hides && may_be_over(Timestamp(shard.shelf.at(index).expires), now);
+            let is_new = change.body.is_some() || was_hidden;
+            if is_new {
                 self::change(shard, shard.shelf.at(index).resource);
             }
             let record = shard.shelf.at_mut(index);
@@ -222,6 +225,7 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
             let ends = &mut shard.resources.at_mut(number).publications;
             unlink::<Place, _, _>(&mut shard.shelf, ends, index);
             push::<Place, _, _>(&mut shard.shelf, ends, index);
+            is_new
         });
         done?.ok_or(Refusal::ConditionFailed)
     }

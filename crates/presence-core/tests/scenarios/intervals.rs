@@ -85,7 +85,7 @@ impl Publications for Counted<'_> {
     ) -> Result<(), Refusal> {
         self.0.insert(of, new, replace, about)
     }
-    fn modify(&mut self, of: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<(), Refusal> {
+    fn modify(&mut self, of: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<bool, Refusal> {
         self.0.modify(of, etag, change)
     }
     fn remove(&mut self, of: Resource<'_>, etag: &[u8]) -> Result<Shown, Refusal> {

@@ -1,6 +1,6 @@
 //! Journeys through the server, step by step, with a clock that stands still; in the mode that the module is named for.
 
-use fakehost::{Phone, START, Wire, World, phone};
+use fakehost::{PRESENCE, Phone, START, Wire, World, phone};
 use presence_core::config::{BelowMinimum, Config, PublMode, SubsMode};
 use presence_core::host::{Authorisation, Decision, Sent};
 use presence_core::refusal::Refusal;
@@ -88,6 +88,23 @@ fn a_bodiless_refresh_keeps_the_document_and_tells_nobody() {
     let mut late = phone("w2", "a", "presence");
     world.subscribe(&mut late, Some(60)).expect("accepted");
     assert_eq!(world.settle()[0].body, "open");
+}
+
+#[test]
+fn what_ran_out_and_is_refreshed_before_the_sweep_is_told_again() {
+    for hide_expired in [true, false] {
+        let mut world = World::with(Config { hide_expired, ..config() });
+        watching(&mut world, "w", "a", "presence");
+        let tag = world.publish("a", "presence", None, Some(60), "open").expect("accepted");
+        world.settle();
+        world.wait(60);
+        world.run(|s| s.refresh(b"sip:a@h", PRESENCE));
+        let seen = world.settle().pop().expect("a NOTIFY").body;
+        assert_eq!(seen, if hide_expired { "" } else { "open" });
+        world.publish("a", "presence", Some(&tag), Some(60), "").expect("accepted");
+        let told: Vec<_> = world.settle().into_iter().map(|n| n.body).collect();
+        assert_eq!(told, if hide_expired { vec!["open"] } else { vec![] });
+    }
 }
 
 #[test]
@@ -441,7 +458,7 @@ fn a_new_authorisation_is_told() {
     world.publish("a", "presence", None, Some(60), "open").expect("accepted");
     watching(&mut world, "w", "a", "presence");
     let set = |world: &mut World, status, reason: &[u8]| {
-        let resource = presence_core::host::Resource { uri: b"sip:a@h", package: fakehost::PRESENCE };
+        let resource = presence_core::host::Resource { uri: b"sip:a@h", package: PRESENCE };
         let decision = presence_core::host::Decision {
             watcher_user: b"w".to_vec(),
             watcher_domain: b"h".to_vec(),
