@@ -77,9 +77,9 @@ impl Weather {
         if self.fault.is_some() { Duration::ZERO } else { now.saturating_duration_since(self.ended) }
     }
 
-    /// Whether a fault may explain an answer that comes now: one that goes on, or was there until a moment ago.
-    fn explains(&self, now: Instant, is_explained: fn(Kind) -> bool) -> bool {
-        self.fault.is_some_and(is_explained) || (now < self.ended + GRACE && self.last.is_some_and(is_explained))
+    /// Whether a fault may explain what becomes of a request of that time: one that goes on, or was there a moment before.
+    fn explains(&self, sent: Instant, is_explained: fn(Kind) -> bool) -> bool {
+        self.fault.is_some_and(is_explained) || (sent < self.ended + GRACE && self.last.is_some_and(is_explained))
     }
 }
 
@@ -303,7 +303,6 @@ impl Driver {
         let branch = via.split("branch=").nth(1).and_then(|b| b.split([';', ',', ' ']).next()).unwrap_or_default();
         let number = branch.rsplit('-').next().and_then(|n| n.parse().ok());
         let (Some(number), 200..) = (number, message.code()) else { return };
-        let now = Instant::now();
         let Some(pending) = self.pending.remove(&number) else { return self.answered_again(number, &message) };
         let copies = pending.sent.copies - 1;
         self.answered.insert(number, Answered { asked: pending.asked, code: message.code(), copies });
@@ -313,7 +312,7 @@ impl Driver {
         }
         if !matches!(pending.asked, Asked::Spoilt) {
             self.gauge.answered.fetch_add(1, Ordering::Relaxed);
-            self.is_allowed(&pending, &message, now);
+            self.is_allowed(&pending, &message);
         }
         let texts = (message.header("SIP-ETag").unwrap_or_default(), message.to_tag());
         self.finish(&pending, message.code(), texts);
@@ -335,13 +334,14 @@ impl Driver {
     }
 
     /// Whether the code is one that this request may get now.
-    fn is_allowed(&mut self, pending: &Pending, message: &Message, now: Instant) {
+    fn is_allowed(&mut self, pending: &Pending, message: &Message) {
+        let now = Instant::now();
         let code = message.code();
         let is_put_off = code == 503;
         let without_memory = self.is_shaky(&pending.sent) && matches!(code, 400 | 412 | 481 | 500 | 503);
         let explained = match code {
             200 | 412 | 481 => true,
-            _ => without_memory || (is_put_off && self.weather.explains(now, Kind::puts_off)),
+            _ => without_memory || (is_put_off && self.weather.explains(pending.sent.at, Kind::puts_off)),
         };
         if !explained {
             let weather = (self.weather.fault, self.weather.last, self.weather.calm_for(now));
@@ -355,7 +355,7 @@ impl Driver {
 
     /// The end of a request; code 0: without an answer.
     fn finish(&mut self, pending: &Pending, code: u16, (etag, to_tag): (&str, &str)) {
-        let place = usize::from(self.weather.explains(Instant::now(), |_| true));
+        let place = usize::from(self.weather.explains(pending.sent.at, |_| true));
         let name = match pending.asked {
             Asked::Spoilt => {
                 *self.account.spoilt.entry(code).or_default() += 1;

@@ -53,6 +53,8 @@ impl Driver {
             Order::End => {
                 if self.weather.fault.take() == Some(Kind::Scarce) {
                     self.weather.scarce = Some(now);
+                    // A connection for which the server had no memory may take nothing any more: phones make a new one.
+                    self.cut_all();
                 }
                 self.weather.ended = now;
                 for watcher in &mut self.watchers {
@@ -92,14 +94,18 @@ impl Driver {
         }
     }
 
-    fn gone(&mut self, lasting: Lasting, now: Instant) {
-        self.is_down = true;
-        self.cut_off(|_| true);
+    fn cut_all(&mut self) {
         for wire in 0..self.wires.len() {
             if self.wires[wire].is_tcp() {
                 self.lost_connection(wire);
             }
         }
+    }
+
+    fn gone(&mut self, lasting: Lasting, now: Instant) {
+        self.is_down = true;
+        self.cut_off(|_| true);
+        self.cut_all();
         for watcher in &mut self.watchers {
             watcher.unsettled = true;
             match lasting {
