@@ -5,7 +5,7 @@ use crate::body::About;
 use crate::config::Config;
 use crate::dialog::DialogId;
 use crate::package::{Package, PackageId};
-use crate::refusal::{self, Fault, Refusal};
+use crate::refusal::{self, Exhausted, Fault, Refusal};
 use crate::status::Status;
 use crate::subscription::{Subscription, Texts};
 use crate::time::{Now, Seconds, Timestamp};
@@ -270,6 +270,10 @@ pub trait Subscriptions {
     fn version(&mut self, resource: Resource<'_>) -> Version;
     /// The state of a resource changed. Gives the new version if somebody may have to be told by this process.
     fn changed(&mut self, resource: Resource<'_>) -> Result<Option<Version>, Fault>;
+    /// A change of a resource is about to come: makes room, so that it can be told or put off whatever memory is left then.
+    fn make_room(&mut self, _resource: Resource<'_>) -> Result<(), Exhausted> {
+        Ok(())
+    }
     /// A change of a resource could not be told: it is told later. False if even that cannot be kept in mind.
     fn postpone(&mut self, resource: Resource<'_>) -> bool;
     /// A resource whose change was put off a while ago.
