@@ -55,42 +55,39 @@ impl<'a> Trial<'a> {
         format!("note {}.", self.notes)
     }
 
-    /// A document that only this request brings, and that runs out soon.
-    fn brief(&mut self) -> String {
-        let reply = self.alice.publish("presence", None, Some(4), &pidf("alice", "open", "brief"));
+    /// A presentity of its own, whom somebody watches and who has published something, all of which runs out soon: the
+    /// dialog, and the tag.
+    fn other(&mut self) -> (Dialog, String) {
+        let user = format!("carol{}", self.notes);
+        let dialog = self.bob.subscribe(&user, "presence", 4);
+        let reply = self.alice.publish_for(&user, "presence", None, Some(4), &pidf(&user, "open", "brief"));
         assert_eq!(reply.code(), 200, "{reply:?}");
-        reply.header("SIP-ETag").expect("a tag").to_owned()
+        (dialog, reply.header("SIP-ETag").expect("a tag").to_owned())
     }
 
-    /// The request whose allocations fail, and who sends it.
-    fn request(&mut self, kind: Kind) -> (bool, String) {
-        let mut dialog = Dialog::new("alice", "presence");
-        let note = pidf("alice", "open", &self.note());
+    /// The request whose allocations fail.
+    fn request(&mut self, kind: Kind) -> String {
+        let note = self.note();
+        let (mut known, tag) = self.other();
+        let user = known.presentity.clone();
+        known.cseq += 1;
+        let new = Dialog { cseq: 1, ..Dialog::new(&user, "presence") };
+        let document = pidf(&user, "open", &note);
+        let (alice, bob) = (&self.alice, &self.bob);
         match kind {
-            Kind::Refresh | Kind::End => dialog = self.bob.subscribe("alice", "presence", 4),
-            _ => {}
-        }
-        dialog.cseq += 1;
-        let ends = matches!(kind, Kind::End | Kind::Fetch);
-        match kind {
-            Kind::Subscribe | Kind::Refresh | Kind::End | Kind::Fetch => {
-                (false, self.bob.subscribe_request(&dialog, Some(if ends { 0 } else { 4 }), &[]))
-            }
-            Kind::Publish => (true, self.alice.publish_request("alice", "presence", None, Some(4), &note, &[])),
-            Kind::Modify => {
-                let tag = self.brief();
-                (true, self.alice.publish_request("alice", "presence", Some(&tag), Some(4), &note, &[]))
-            }
-            Kind::Remove | Kind::Answer => {
-                let tag = self.brief();
-                (true, self.alice.publish_request("alice", "presence", Some(&tag), Some(0), "", &[]))
-            }
+            Kind::Subscribe => bob.subscribe_request(&new, Some(4), &[]),
+            Kind::Fetch => bob.subscribe_request(&new, Some(0), &[]),
+            Kind::Refresh => bob.subscribe_request(&known, Some(4), &[]),
+            Kind::End => bob.subscribe_request(&known, Some(0), &[]),
+            Kind::Publish => alice.publish_request(&user, "presence", None, Some(4), &document, &[]),
+            Kind::Modify => alice.publish_request(&user, "presence", Some(&tag), Some(4), &document, &[]),
+            Kind::Remove | Kind::Answer => alice.publish_request(&user, "presence", Some(&tag), Some(0), "", &[]),
         }
     }
 
     /// Sends it, once; its final reply.
-    fn ask(&mut self, by_alice: bool, request: &str) -> Option<u16> {
-        let phone = if by_alice { &mut self.alice } else { &mut self.bob };
+    fn ask(&mut self, request: &str) -> Option<u16> {
+        let phone = if request.starts_with("PUBLISH") { &mut self.alice } else { &mut self.bob };
         let call = request.lines().find_map(|line| line.strip_prefix("Call-ID: ")).expect("a Call-ID").to_owned();
         phone.send_raw(request.as_bytes());
         let end = Instant::now() + PATIENCE;
@@ -106,13 +103,13 @@ impl<'a> Trial<'a> {
 
     /// The n-th allocation for a message fails: what was answered (0: nothing), and how many there were.
     fn fail_one(&mut self, kind: Kind, number: u32) -> (u16, u32) {
-        let (by_alice, request) = self.request(kind);
+        let request = self.request(kind);
         self.bob.listen(Duration::from_millis(20));
         let code = if kind == Kind::Answer {
             // The NOTIFY about the removal waits for its answer.
             self.bob.inbox.clear();
             self.bob.answer = None;
-            assert_eq!(self.ask(by_alice, &request), Some(200));
+            assert_eq!(self.ask(&request), Some(200));
             let notify = self.bob.notify();
             fail(self.server, "anybody", number, 1);
             self.bob.answer = Some(200);
@@ -121,7 +118,7 @@ impl<'a> Trial<'a> {
             200
         } else {
             fail(self.server, "anybody", number, 1);
-            self.ask(by_alice, &request).unwrap_or(0)
+            self.ask(&request).unwrap_or(0)
         };
         let (seen, _) = seen(self.server);
         relent(self.server);

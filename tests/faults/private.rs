@@ -5,17 +5,17 @@
 //! `hostile::large` (documents of up to 1 MB over TCP).
 
 use crate::scarce::{fill, is_up};
-use crate::{SQLITE, server};
+use crate::{SQLITE, is_put_off, server};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-use testkit::phone::{Dialog, pidf};
+use std::time::{Duration, Instant};
+use testkit::phone::pidf;
 use testkit::{Kamailio, Phone, Transport, Wire};
 
 const MANY: u32 = 20_000;
 /// Watchers in one document of watcher information.
 const LISTED: u32 = 2000;
 /// What a process may hold more than before: buffers that it makes once and keeps.
-const KEPT: i64 = 4096;
+const KEPT: i64 = 16_384;
 
 /// Private memory in use by each process, each of which says so when it next handles something.
 fn private(server: &Kamailio) -> BTreeMap<String, i64> {
@@ -52,23 +52,34 @@ fn has_not_grown(server: &mut Kamailio, before: &BTreeMap<String, i64>, what: &s
 }
 
 /// Changes the state of `alice`, and waits until all who watch it were told: they all are `bob`.
-fn tell_all(alice: &mut Phone, bob: &mut Phone, etag: Option<&str>, note: &str, count: usize) -> String {
+fn tell_all(
+    server: &Kamailio,
+    alice: &mut Phone,
+    bob: &mut Phone,
+    etag: Option<&str>,
+    note: &str,
+    count: usize,
+) -> String {
     let body = pidf(&alice.user, "open", note);
     let reply = alice.publish("presence", etag, Some(600), &body);
     assert_eq!(reply.code(), 200, "{reply:?}");
     let mut told = BTreeSet::new();
-    testkit::wait_for("all to be told", 60.0, || {
+    let end = Instant::now() + Duration::from_secs(40);
+    while told.len() < count {
+        assert!(Instant::now() < end, "{} of {count} were told", told.len());
         bob.listen(Duration::from_millis(20));
         let news = bob.inbox.drain(..).filter(|notify| notify.body.contains(note));
         told.extend(news.filter_map(|notify| notify.header("Call-ID").map(str::to_owned)));
-        (told.len() >= count).then_some(())
-    });
+    }
     reply.header("SIP-ETag").expect("a tag").to_owned()
 }
 
 #[test]
 fn twenty_thousand_watchers_of_one_presentity_cost_no_private_memory() {
-    let mut server = server(&SQLITE, 1, 1).memory(512, 8).children(1).packages(&["presence_xml"]).debug(-1).start();
+    let builder = server(&SQLITE, 1, 2).memory(512, 8).children(1).packages(&["presence_xml"]).debug(-1);
+    // They all are one phone, whose socket takes a few hundred at a time: the others are sent again, and again.
+    let again = "modparam(\"tm\", \"retr_timer1\", 100)\nmodparam(\"tm\", \"retr_timer2\", 300)";
+    let mut server = builder.extra(again).start();
     let mut bob = Phone::new("bob", server.port);
     let mut alice = Phone::new("p0", server.port);
     let empty = private(&server);
@@ -76,7 +87,9 @@ fn twenty_thousand_watchers_of_one_presentity_cost_no_private_memory() {
     fill(&server, &bob.contact(), MANY, MANY, 100);
     server.restart();
     has_not_grown(&mut server, &empty, "a start with 20,000 rows");
+    let start = Instant::now();
     let etag = tell_all(&mut alice, &mut bob, None, "the first", MANY as usize);
+    println!("{MANY} NOTIFYs answered in {:?}", start.elapsed());
     let before = private(&server);
     tell_all(&mut alice, &mut bob, Some(&etag), "the second", MANY as usize);
     has_not_grown(&mut server, &before, "20,000 NOTIFYs");
@@ -109,7 +122,7 @@ fn long_documents_and_long_lists_of_watchers_cost_no_private_memory() {
     let (mut lister, mut alice, mut bob) = (over_tcp("p0"), over_tcp("alice"), over_tcp("bob"));
     bob.subscribe("alice", "presence", 600);
     let mut before = None;
-    for round in 0..3 {
+    for round in 0..5 {
         let mut winfo = lister.subscribe("p0", "presence.winfo", 600);
         let notify = testkit::wait_for("the list of watchers", 10.0, || {
             lister.notify_within(1.0).filter(|n| n.body.matches("<watcher ").count() == LISTED as usize)
@@ -137,7 +150,7 @@ fn least(shm: u32) -> (u32, Kamailio) {
     (1..8)
         .find_map(|megabytes| {
             let builder =
-                server(&SQLITE, 2, 0).memory(shm, megabytes).children(1).packages(&["presence_xml"]).debug(-1);
+                server(&SQLITE, 1, 1).memory(shm, megabytes).children(1).packages(&["presence_xml"]).debug(-1);
             Some((megabytes, builder.try_start().ok()?))
         })
         .expect("a server with the default of 8 MB")
@@ -152,7 +165,8 @@ fn with_hardly_any_private_memory_requests_are_answered_or_logged() {
     // Documents of one presentity, which are combined in private memory, until they do not fit.
     let (mut codes, mut tags) = (BTreeMap::<u16, u32>::new(), Vec::new());
     for n in 0..60 {
-        let body = pidf("alice", "open", &n.to_string().repeat(55_000 / n.to_string().len()));
+        // Tuples of different names: all of them are combined.
+        let body = pidf("alice", "open", &"n".repeat(55_000)).replace("id=\"t1\"", &format!("id=\"t{n}\""));
         let request = alice.publish_request("alice", "presence", None, Some(600), &body, &[]);
         let reply = alice.try_ask(&request);
         *codes.entry(reply.as_ref().map_or(0, testkit::Message::code)).or_default() += 1;
@@ -161,17 +175,20 @@ fn with_hardly_any_private_memory_requests_are_answered_or_logged() {
         assert!(server.is_running(), "after {n} documents:\n{}", server.log());
     }
     println!("documents until nothing is left: (code: times) {codes:?}");
-    let short = server.log_lines("pkg").len();
+    let short = server.log_lines("no private memory left").len();
     println!("{short} lines about it");
-    // What is small is served meanwhile, and afterwards everything.
+    assert!(short > 0, "everything fits");
+    // What is small is served: a dialog, and somebody else.
     assert_eq!(bob.resubscribe(&mut dialog, 600).code(), 200);
-    let reply = alice.publish_for("carol", "presence", None, Some(600), &pidf("carol", "open", "small"));
-    assert_eq!(reply.code(), 200, "{reply:?}");
+    let mut carol = Phone::new("carol", server.port);
+    bob.subscribe("carol", "presence", 600);
+    let etag = tell_all(&mut carol, &mut bob, None, "small", 1);
+    // Whoever takes a document away is shown without it: that has to be read, and may have no room either.
+    let mut put_off = 0;
     for tag in &tags {
-        assert_eq!(alice.publish("presence", Some(tag), Some(0), "").code(), 200);
+        put_off += u32::from(is_put_off(&alice.publish("presence", Some(tag), Some(0), ""), "a removal"));
     }
-    let mut other = Dialog::new("alice", "presence");
-    assert_eq!(bob.resubscribe(&mut other, 600).code() / 100, 2);
-    tell_all(&mut alice, &mut bob, None, "again", 2);
+    println!("{put_off} of {} removals were put off", tags.len());
+    tell_all(&mut carol, &mut bob, Some(&etag), "still small", 1);
     is_up(&mut server, "hardly any private memory");
 }

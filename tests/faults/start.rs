@@ -110,7 +110,7 @@ fn starts(subs: u8, count: u32, in_a_row: u32, step: u32) {
 #[test]
 fn a_start_without_memory_is_refused_or_whole() {
     for subs in [1, 2] {
-        starts(subs, 1200, 1, 31);
+        starts(subs, 1200, 1, 5);
     }
 }
 
@@ -119,6 +119,6 @@ fn a_start_without_memory_is_refused_or_whole() {
 fn a_start_is_refused_or_whole_at_each_allocation() {
     for subs in [1, 2] {
         starts(subs, 3000, 1, 1);
-        starts(subs, 1200, 3, 7);
+        starts(subs, 1200, 3, 1);
     }
 }

@@ -25,7 +25,7 @@ struct Pair {
 impl Pair {
     fn meet(server: &Kamailio) -> Self {
         let (mut alice, mut bob) = (Phone::new("alice", server.port), Phone::new("bob", server.port));
-        let reply = alice.publish("presence", None, Some(600), &pidf("alice", "open", "here"));
+        let reply = alice.publish("presence", None, Some(600), &pidf("alice", "open", &"here ".repeat(800)));
         assert_eq!(reply.code(), 200, "{reply:?}");
         let kept = (0..KEPT).map(|_| bob.subscribe("alice", "presence", 600)).collect();
         Self { alice, bob, kept }
@@ -105,6 +105,56 @@ fn sweeps((publ, subs): (u8, u8)) {
         "SELECT count(*) FROM active_watchers WHERE remote_cseq = (SELECT max(remote_cseq) FROM active_watchers)",
     );
     assert_eq!(rows, KEPT as i64, "subs_db_mode {subs}: the last flush");
+}
+
+/// With the table alone the server's memory is empty when it starts: whoever is told by the first sweep needs some.
+fn first_sweeps(publ: u8) {
+    let builder = stands_before(server(&SQLITE, publ, 3)).packages(&["presence_xml"]);
+    let mut server = builder.extra("modparam(\"tm\", \"wt_timer\", 200)").start();
+    let mut pair = Pair::meet(&server);
+    let (mut number, mut failures) = (0, 0);
+    loop {
+        let (from, count) = if number == 0 { (1, ALL) } else { (number, 1) };
+        let what = format!("publ_cache {publ}, the table alone: {count} allocations from {from} on");
+        pair.bob.inbox.clear();
+        let brief = pair.bob.subscribe("alice", "presence", 300);
+        let reply = pair.alice.publish("presence", None, Some(300), &pidf("alice", "closed", &what));
+        assert_eq!(reply.code(), 200, "{reply:?}");
+        pair.bob.listen(Duration::from_millis(300));
+        server.stop();
+        server.tables().script(
+            "UPDATE active_watchers SET expires = strftime('%s','now') - 3 WHERE expires < strftime('%s','now') + 400; \
+             UPDATE presentity SET expires = strftime('%s','now') - 3 WHERE expires < strftime('%s','now') + 400;",
+        );
+        server.try_start_again().expect("a start");
+        fail(&server, "presence", from, count);
+        let _ = server.rpc(&["presence.cleanup"]);
+        pair.bob.listen(Duration::from_millis(50));
+        let (seen, failed) = seen(&server);
+        relent(&server);
+        failures += failed;
+        testkit::wait_for(&format!("{what}: everybody to be told"), 8.0, || {
+            let _ = server.rpc(&["presence.cleanup"]);
+            pair.bob.listen(Duration::from_millis(50));
+            pair.is_told(&what, &brief).then_some(())
+        });
+        assert_eq!(is_whole(&server, false, &what), KEPT, "{what}");
+        is_up(&mut server, &what);
+        if number > 0 && seen < number {
+            break;
+        }
+        number += 1;
+    }
+    println!("publ_cache {publ}, the table alone: {} allocations by a first sweep, {failures} failures", number - 1);
+}
+
+#[test]
+fn the_first_sweep_of_the_table_alone_loses_nothing() {
+    std::thread::scope(|scope| {
+        for publ in [0, 1] {
+            scope.spawn(move || first_sweeps(publ));
+        }
+    });
 }
 
 #[test]

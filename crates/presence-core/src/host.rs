@@ -401,8 +401,14 @@ pub trait Publications {
     fn get(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Option<Shown>, Fault>;
     /// The publications of a resource that are shown, in the order in which they are combined.
     fn all(&mut self, resource: Resource<'_>) -> Result<Vec<Shown>, Fault>;
-    /// Takes up to `budget` publications away that ran out; with what they showed, where the package is `wanted`.
-    fn expire(&mut self, budget: usize, wanted: &dyn Fn(PackageId) -> bool) -> Result<Vec<Expired>, Fault>;
+    /// Takes up to `budget` publications away that ran out; with what they showed, where the package is `wanted`. Those in
+    /// a table are left where they are from one on whose change is not `ready` to be told.
+    fn expire(
+        &mut self,
+        budget: usize,
+        wanted: &dyn Fn(PackageId) -> bool,
+        ready: &mut dyn FnMut(Resource<'_>) -> bool,
+    ) -> Result<Vec<Expired>, Fault>;
     /// Whether nobody but this server writes publications, so that a document may be kept.
     fn is_exclusive(&self) -> bool;
 }
