@@ -52,14 +52,7 @@ fn has_not_grown(server: &mut Kamailio, before: &BTreeMap<String, i64>, what: &s
 }
 
 /// Changes the state of `alice`, and waits until all who watch it were told: they all are `bob`.
-fn tell_all(
-    server: &Kamailio,
-    alice: &mut Phone,
-    bob: &mut Phone,
-    etag: Option<&str>,
-    note: &str,
-    count: usize,
-) -> String {
+fn tell_all(alice: &mut Phone, bob: &mut Phone, etag: Option<&str>, note: &str, count: usize) -> String {
     let body = pidf(&alice.user, "open", note);
     let reply = alice.publish("presence", etag, Some(600), &body);
     assert_eq!(reply.code(), 200, "{reply:?}");
