@@ -2,7 +2,10 @@
 //! SUBSCRIBE, a PUBLISH, what follows in either's life, and the answer to a NOTIFY.
 //!
 //! The server stays up and holds no lock: the next request is served, whatever became of this one. One without a reply is in
-//! doubt; one that was answered 200 is in effect, and the watcher is told the last state. At the end nothing is left.
+//! doubt. Afterwards the watcher is told the last state, and at the end nothing is left. An allocation of the host that
+//! nobody checks was not met: no exception is made.
+//!
+//! The stock module fails these tests: it has no `presence.status`.
 
 use crate::scarce::{fail, is_up, relent, runs_out, seen, stands_before};
 use crate::{SQLITE, server};

@@ -1,6 +1,9 @@
 //! Private memory (pkg): at the default 8 MB of a process the largest things leave nothing behind and nothing says that it
 //! runs out; with as little as a server starts with, requests are answered or logged.
 //!
+//! What the host itself does when it runs out (5.6.3): `qm_malloc` and the one who asked log an error each, db_sqlite
+//! (`db_sqlite_store_result`) gives up the query, and the server goes on.
+//!
 //! Beside these: `storage::restore` (a start with 20,000 and 200,000 rows at 8 MB), `rpc::many` (lists of 20,000),
 //! `hostile::large` (documents of up to 1 MB over TCP).
 

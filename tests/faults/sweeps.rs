@@ -2,7 +2,7 @@
 //! each allocation of the module in shared memory fails in turn, and while all fail. The next sweep makes up for it: those
 //! who watch are told, and memory and tables agree row by row.
 //!
-//! The stock module has no `presence.status`; its flush and sweeps allocate private memory only.
+//! The stock module fails these tests: it has no `presence.status`.
 
 use crate::scarce::{fail, is_up, relent, seen, stands_before};
 use crate::whole::is_whole;
