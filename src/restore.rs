@@ -6,16 +6,16 @@ use crate::store::{self, Shared, database, listing, rows, schema as col};
 use kamailio::log;
 use presence_core::config::{PublMode, SubsMode};
 use presence_core::host::Resource;
-use presence_core::refusal::Fault;
+use presence_core::refusal::{Exhausted, Fault};
 use presence_core::store::RESERVE;
 use presence_core::subscription::Subscription;
 
 /// Checks the tables' versions and loads what belongs into memory. In the first process, before the others are forked
 /// and after every package was registered.
 pub fn restore() -> bool {
-    let loaded = || -> Result<(), Fault> {
+    let loaded = || -> Result<(), Unloaded> {
         if !versions_fit() {
-            return Err(Fault::Storage);
+            return Err(Unloaded::Unread);
         }
         store::widths::read();
         let Some(store) = store::shared() else { return Ok(()) };
@@ -33,10 +33,32 @@ pub fn restore() -> bool {
     }
     let outcome = loaded();
     database::close();
-    if outcome.is_err() {
-        log!(Error, "the tables of the database could not be read, or not be written");
+    match outcome {
+        Ok(()) => return true,
+        Err(Unloaded::Unread) => log!(Error, "the tables of the database could not be read, or not be written"),
+        Err(Unloaded::NoMemory) => {
+            log!(Error, "no shared memory for what is in the tables: start the server with more (-m)");
+        }
     }
-    outcome.is_ok()
+    false
+}
+
+/// Why not everything was loaded. A server with a part of it would know nothing of dialogs that go on: it does not start.
+enum Unloaded {
+    Unread,
+    NoMemory,
+}
+
+impl From<Fault> for Unloaded {
+    fn from(_: Fault) -> Self {
+        Self::Unread
+    }
+}
+
+impl From<Exhausted> for Unloaded {
+    fn from(_: Exhausted) -> Self {
+        Self::NoMemory
+    }
 }
 
 fn versions_fit() -> bool {
@@ -59,7 +81,7 @@ fn versions_fit() -> bool {
     .unwrap_or(false)
 }
 
-fn subscriptions(store: &'static Shared) -> Result<(), Fault> {
+fn subscriptions(store: &'static Shared) -> Result<(), Unloaded> {
     let now = now().unix;
     let (mut loaded, mut foreign, mut next) = (0u64, 0u64, Some(0));
     while let Some(after) = next {
@@ -71,13 +93,7 @@ fn subscriptions(store: &'static Shared) -> Result<(), Fault> {
         for row in &page.entries {
             match row {
                 Some(row) if lives(&row) => {
-                    store::load(store, &row.1).map_err(|_| {
-                        log!(
-                            Error,
-                            "no shared memory for the subscriptions in the table: start the server with more (-m)"
-                        );
-                        Fault::Storage
-                    })?;
+                    store::load(store, &row.1)?;
                     loaded += 1;
                 }
                 Some(_) => {}
@@ -97,12 +113,12 @@ fn subscriptions(store: &'static Shared) -> Result<(), Fault> {
 }
 
 /// Counts the publications of each presentity, those too that have run out: they are counted until they are swept.
-fn publications(store: &'static Shared) -> Result<(), Fault> {
+fn publications(store: &'static Shared) -> Result<(), Unloaded> {
     let (mut counted, mut next) = (0u64, Some(0));
     while let Some(after) = next {
         let page = listing::presentities(after)?;
         for (uri, package) in page.entries {
-            store.index_publication(Resource { uri: &uri, package }).map_err(|_| Fault::Storage)?;
+            store.index_publication(Resource { uri: &uri, package })?;
             counted += 1;
         }
         next = page.next;

@@ -35,7 +35,11 @@ static FLUSH: OnceLock<Gate> = OnceLock::new();
 /// Registers the timers and the processes; in `mod_init`.
 pub fn register() -> bool {
     let settings = settings();
-    let mut fine = Gate::create().is_some_and(|gate| FLUSH.set(gate).is_ok());
+    let Some(gate) = Gate::create() else {
+        log!(Error, "no shared memory for the flush: start the server with more (-m)");
+        return false;
+    };
+    let mut fine = FLUSH.set(gate).is_ok();
     if let Some(period) = settings.clean_period {
         fine &= timer::register(settings.timer, clean, period);
     }

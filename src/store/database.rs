@@ -82,7 +82,7 @@ pub fn bind(url: &[u8]) -> bool {
         return false;
     }
     let Some(gate) = Gate::create() else {
-        log!(Error, "no shared memory for the database");
+        log!(Error, "no shared memory for the database: start the server with more (-m)");
         return false;
     };
     let engine = Engine::of(&driver);

@@ -317,7 +317,12 @@ impl Publications for Table {
         Ok(all)
     }
 
-    fn expire(&mut self, budget: usize, wanted: &dyn Fn(PackageId) -> bool) -> Result<Vec<Expired>, Fault> {
+    fn expire(
+        &mut self,
+        budget: usize,
+        wanted: &dyn Fn(PackageId) -> bool,
+        ready: &mut dyn FnMut(Resource<'_>) -> bool,
+    ) -> Result<Vec<Expired>, Fault> {
         let columns = [col::USERNAME, col::DOMAIN, col::EVENT, col::ETAG];
         let part = Part { by: b"id", rows: budget.min(SLIM_PAGE), after: 0 };
         let due = database::read(|db| {
@@ -338,6 +343,9 @@ impl Publications for Table {
                 continue;
             };
             let resource = Resource { uri: &uri, package };
+            if !ready(resource) {
+                break;
+            }
             let shown = if wanted(package) { self.get(resource, &etag)? } else { None };
             if self.delete(resource, &etag)? {
                 self.unindex(resource, 1);

@@ -24,9 +24,14 @@ mod all;
 mod allocation;
 mod each;
 mod full;
+mod host;
 mod memory;
 mod plan;
+mod private;
+mod scarce;
 mod servers;
+mod start;
+mod sweeps;
 mod swept;
 mod whole;
 

@@ -4,8 +4,10 @@
  *   scarce.leave <bytes>    takes all of it but so much
  *   scarce.restore          gives it back
  *   scarce.fail <whose> <n> <count>   from now on the n-th allocation fails, and so many in all from there on: of the
- *                           module "presence", or of everybody else ("host"); 0 0: none
+ *                           module "presence", of everybody else ("host"), or of "anybody"; 0 0: none
  *   scarce.failed           how many allocations there were since then, and how many of them failed
+ *
+ * With the parameters "fail_at" and "fail_count" those of "presence" fail from the start on. Each is named in the log.
  *
  * To be loaded before the module whose allocations are to fail.
  *
@@ -33,8 +35,11 @@ struct block {
 /* Of the process that answers commands. */
 static struct block *taken;
 
+enum { PRESENCE, HOST, ANYBODY };
+static const char *const names[] = {"presence", "host", "anybody"};
+
 struct plan {
-	_Atomic int host;
+	_Atomic int whose;
 	_Atomic unsigned from;
 	_Atomic unsigned count;
 	_Atomic unsigned seen;
@@ -46,40 +51,43 @@ static struct plan *plan;
 /* The allocator as it was. */
 static sr_shm_api_t own;
 
-static int hits(const char *module)
+#define WHERE const char *file, const char *func, unsigned int line, const char *module
+#define HERE file, func, line, module
+
+static int hits(WHERE)
 {
 	unsigned number;
 
-	if(plan->from == 0 || (strcmp(module, "presence") == 0) == plan->host)
+	if(plan->from == 0)
+		return 0;
+	if(plan->whose != ANYBODY && (strcmp(module, "presence") == 0) != (plan->whose == PRESENCE))
 		return 0;
 	number = atomic_fetch_add(&plan->seen, 1) + 1;
 	if(number < plan->from || number - plan->from >= plan->count)
 		return 0;
 	atomic_fetch_add(&plan->failed, 1);
+	LM_ALERT("allocation %u fails: %s, %s:%u (%s)\n", number, func, file, line, module);
 	return 1;
 }
 
-#define WHERE const char *file, const char *func, unsigned int line, const char *module
-#define HERE file, func, line, module
-
 static void *give(void *pool, size_t size, WHERE)
 {
-	return hits(module) ? NULL : own.xmalloc(pool, size, HERE);
+	return hits(HERE) ? NULL : own.xmalloc(pool, size, HERE);
 }
 
 static void *give_zeroed(void *pool, size_t size, WHERE)
 {
-	return hits(module) ? NULL : own.xmallocxz(pool, size, HERE);
+	return hits(HERE) ? NULL : own.xmallocxz(pool, size, HERE);
 }
 
 static void *give_again(void *pool, void *old, size_t size, WHERE)
 {
-	return hits(module) ? NULL : own.xrealloc(pool, old, size, HERE);
+	return hits(HERE) ? NULL : own.xrealloc(pool, old, size, HERE);
 }
 
 static void *give_instead(void *pool, void *old, size_t size, WHERE)
 {
-	if(!hits(module))
+	if(!hits(HERE))
 		return own.xreallocxf(pool, old, size, HERE);
 	if(old)
 		own.xfree(pool, old, HERE);
@@ -88,7 +96,7 @@ static void *give_instead(void *pool, void *old, size_t size, WHERE)
 
 static void *resize(void *pool, void *old, size_t size, WHERE)
 {
-	if(!hits(module))
+	if(!hits(HERE))
 		return own.xresize(pool, old, size, HERE);
 	if(old)
 		own.xfree(pool, old, HERE);
@@ -130,13 +138,16 @@ static void fail(rpc_t *rpc, void *ctx)
 {
 	char *whose;
 	int from, count;
+	int of = 0;
 
 	if(rpc->scan(ctx, "sdd", &whose, &from, &count) < 3 || from < 0 || count < 0) {
 		rpc->fault(ctx, 400, "whose, from which on, and how many?");
 		return;
 	}
+	while(of < ANYBODY && strcmp(whose, names[of]) != 0)
+		of++;
 	plan->from = 0;
-	plan->host = strcmp(whose, "host") == 0;
+	plan->whose = of;
 	plan->count = count;
 	plan->seen = 0;
 	plan->failed = 0;
@@ -161,11 +172,13 @@ static rpc_export_t commands[] = {
 	{0, 0, 0, 0}
 };
 
-/* At the start: the module's allocation that fails; 0: none. */
+/* From the start on: the module's allocation that fails, and so many in all; 0: none. */
 static int fail_at = 0;
+static int fail_count = 1;
 
 static param_export_t params[] = {
 	{"fail_at", PARAM_INT, &fail_at},
+	{"fail_count", PARAM_INT, &fail_count},
 	{0, 0, 0}
 };
 
@@ -174,7 +187,7 @@ static int mod_init(void)
 	plan = shm_mallocxz(sizeof(*plan));
 	if(!plan || rpc_register_array(commands) != 0)
 		return -1;
-	plan->count = 1;
+	plan->count = fail_count;
 	plan->from = fail_at;
 	/* Before the fork: every process gets it. */
 	own = _shm_root;

@@ -26,7 +26,9 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         let packages = self.host.packages();
         let reaps = self.host.config().ends_dialogs();
         let has_calls = |package: PackageId| reaps && is_of_dialogs(&packages, package);
-        let Ok(over) = self.publications.expire(STEP, &has_calls) else { return false };
+        let subscriptions = &mut self.subscriptions;
+        let mut ready = |resource: Resource<'_>| subscriptions.make_room(resource).is_ok();
+        let Ok(over) = self.publications.expire(STEP, &has_calls, &mut ready) else { return false };
         for Expired { uri, package, shown } in &over {
             // A lamp goes out where its dialog is said to be over, and not where nothing is said any more.
             let gone = shown.as_ref().and_then(|shown| dialogs_over(shown, uri));

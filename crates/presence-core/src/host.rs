@@ -5,7 +5,7 @@ use crate::body::About;
 use crate::config::Config;
 use crate::dialog::DialogId;
 use crate::package::{Package, PackageId};
-use crate::refusal::{self, Fault, Refusal};
+use crate::refusal::{self, Exhausted, Fault, Refusal};
 use crate::status::Status;
 use crate::subscription::{Subscription, Texts};
 use crate::time::{Now, Seconds, Timestamp};
@@ -270,6 +270,10 @@ pub trait Subscriptions {
     fn version(&mut self, resource: Resource<'_>) -> Version;
     /// The state of a resource changed. Gives the new version if somebody may have to be told by this process.
     fn changed(&mut self, resource: Resource<'_>) -> Result<Option<Version>, Fault>;
+    /// A change of a resource is about to come: makes room, so that it can be told or put off whatever memory is left then.
+    fn make_room(&mut self, _resource: Resource<'_>) -> Result<(), Exhausted> {
+        Ok(())
+    }
     /// A change of a resource could not be told: it is told later. False if even that cannot be kept in mind.
     fn postpone(&mut self, resource: Resource<'_>) -> bool;
     /// A resource whose change was put off a while ago.
@@ -405,8 +409,14 @@ pub trait Publications {
     fn get(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Option<Shown>, Fault>;
     /// The publications of a resource that are shown, in the order in which they are combined.
     fn all(&mut self, resource: Resource<'_>) -> Result<Vec<Shown>, Fault>;
-    /// Takes up to `budget` publications away that ran out; with what they showed, where the package is `wanted`.
-    fn expire(&mut self, budget: usize, wanted: &dyn Fn(PackageId) -> bool) -> Result<Vec<Expired>, Fault>;
+    /// Takes up to `budget` publications away that ran out; with what they showed, where the package is `wanted`. Those in
+    /// a table are left where they are from one on whose change is not `ready` to be told.
+    fn expire(
+        &mut self,
+        budget: usize,
+        wanted: &dyn Fn(PackageId) -> bool,
+        ready: &mut dyn FnMut(Resource<'_>) -> bool,
+    ) -> Result<Vec<Expired>, Fault>;
     /// Whether nobody but this server writes publications, so that a document may be kept.
     fn is_exclusive(&self) -> bool;
 }

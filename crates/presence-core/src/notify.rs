@@ -7,7 +7,7 @@ use crate::host::{
 };
 use crate::outcome::{self, Answer};
 use crate::package::{Family, Package, PackageId, name_of};
-use crate::refusal::Fault;
+use crate::refusal::{Exhausted, Fault};
 use crate::server::Server;
 use crate::status::Status;
 use crate::subscription::{Field, Subscription, Texts};
@@ -113,6 +113,11 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
                 return;
             }
         }
+    }
+
+    /// The watchers of a resource are about to change: makes room, so that those who watch them can be told.
+    pub(crate) fn make_room_to_tell_of_watcher(&mut self, watched: Resource<'_>) -> Result<(), Exhausted> {
+        self.watcher_info(watched).map_or(Ok(()), |resource| self.subscriptions.make_room(resource))
     }
 
     /// The watchers of a resource changed: tells those who watch them. `changed` is the one that did; none for one

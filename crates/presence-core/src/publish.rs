@@ -101,6 +101,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
     }
 
     fn take_in(&mut self, incoming: &Incoming<'_>, package: &Package, reply: bool) -> Result<(), Refusal> {
+        self.subscriptions.make_room(incoming.resource)?;
         let before = self.sphere(incoming.resource);
         let told = match (incoming.old_etag, incoming.lifetime) {
             (None, _) => self.add(incoming, package, reply)?,

@@ -132,6 +132,9 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             // The only NOTIFY of a dialog has the CSeq 1, the first of a longer one 2.
             subscription.local_cseq = u32::MAX;
         }
+        if lasts {
+            self.make_room_to_tell_of_watcher(resource)?;
+        }
         let (token, replaces) =
             if lasts { self.open_instead(&subscription)? } else { (self.subscriptions.fetch(&subscription)?, false) };
         if lasts && self.host.config().expire_on_close {
@@ -203,6 +206,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         let resource = Resource { uri: &known.presentity, package: package.id };
         let renewal =
             Renewal { remote_cseq: request.cseq, expires: self.host.now().unix + expires, contact: request.contact };
+        self.make_room_to_tell_of_watcher(resource)?;
         let token = match if ends {
             self.subscriptions.close(request.dialog, &renewal)
         } else {

@@ -394,7 +394,7 @@ impl Builder {
         }
     }
 
-    /// Starts the server; a sentence or its log if it does not start.
+    /// Starts the server; a sentence, or its log and how it ended, if it does not start.
     pub fn try_start(self) -> Result<Kamailio, String> {
         let dir = match &self.folder {
             Some(folder) => make_folder(folder.clone())?,
@@ -493,9 +493,9 @@ impl Kamailio {
         let end = Instant::now() + Duration::from_secs(60);
         let mut n = 0;
         while Instant::now() < end {
-            if let Ok(Some(_)) = self.child.as_mut().expect("launched").try_wait() {
+            if let Ok(Some(status)) = self.child.as_mut().expect("launched").try_wait() {
                 self.child = None;
-                return Err(self.log());
+                return Err(format!("{}\nended with {status}", self.log()));
             }
             n += 1;
             let ping = format!(

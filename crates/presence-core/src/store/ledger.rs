@@ -164,7 +164,7 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
         Err(Fault::Storage.into())
     }
 
-    /// Deletes a row as it stands. The row; none if there is none.
+    /// Deletes a row as it stands. The row; none if there is none. Its last NOTIFY then needs no memory any more.
     fn take_out(
         &mut self,
         dialog: DialogId<'_>,
@@ -173,11 +173,43 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
         for _ in 0..TRIES {
             let Some(known) = self.row(dialog)? else { return Ok(None) };
             check(&known)?;
+            self.seat(&known, None).map_err(|e| Rejected::Refused(e.into()))?;
             if self.ledger.delete(dialog, Some(&known))? {
                 return Ok(Some(known));
             }
         }
         Err(Fault::Storage.into())
+    }
+
+    /// Keeps a resource in memory until this input is over, changed so: its version, which then is given.
+    fn hold(
+        &mut self,
+        resource: Resource<'_>,
+        change: impl Fn(&mut super::records::Resource<A>),
+    ) -> Result<Version, Exhausted> {
+        let store = self.slots.store;
+        let key = store.key(resource);
+        let number = store.shard_of(key.hash);
+        let hold = |shard: &mut super::shard::Shard<A>, found| {
+            let resource = shard.resources.at_mut(found);
+            resource.users += 1;
+            change(resource);
+            (found, Version(resource.version))
+        };
+        // What is there takes no memory.
+        let known = store.shard(number)?.with(|shard| shard.find(key).map(|found| hold(shard, found)))?;
+        let (found, version) = match known {
+            Some(known) => known,
+            None => {
+                let mut uri = Some(store.block(resource.uri)?);
+                store.insert_with(number, Wants { slot: false, resource: true, shelf: false }, |shard| {
+                    let found = shard.find_or_add(key, &mut uri)?;
+                    Some(hold(shard, found))
+                })?
+            }
+        };
+        self.holds.push((number, found));
+        Ok(version)
     }
 
     /// All rows that are meant, a page at a time.
@@ -322,13 +354,16 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
     /// The last NOTIFY of a subscription whose row is deleted is owed.
     fn last(&self, s: &Subscription, with_state: bool) -> Result<Handle, Exhausted> {
         if let Some(handle) = self.slots.handle_of(s.texts.dialog(), Stage::Guest) {
-            let mut block = Some(self.slots.store.block(s.texts.block())?);
+            // Without memory for the texts it goes where the guest was told before.
+            let mut block = self.slots.store.block(s.texts.block()).ok();
             let hash = self.slots.with_live(handle, |shard, index| {
                 let slot = shard.slots.at_mut(index);
                 if slot.stage != Stage::Guest {
                     return None;
                 }
-                core::mem::swap(&mut slot.text, &mut block);
+                if block.is_some() {
+                    core::mem::swap(&mut slot.text, &mut block);
+                }
                 slot.local_cseq = s.local_cseq;
                 slot.version = s.version;
                 slot.status = s.status;
@@ -531,21 +566,14 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
     }
 
     fn changed(&mut self, resource: Resource<'_>) -> Result<Option<Version>, Fault> {
-        let store = self.slots.store;
-        let key = store.key(resource);
-        let number = store.shard_of(key.hash);
-        let mut uri = Some(store.block(resource.uri).map_err(|_| Fault::Storage)?);
-        let held = store.insert_with(number, Wants { slot: false, resource: true, shelf: false }, |shard| {
-            let found = shard.find_or_add(key, &mut uri)?;
-            let resource = shard.resources.at_mut(found);
-            resource.users += 1;
-            resource.version = resource.version.wrapping_add(1);
-            Some((found, resource.version))
-        });
-        let (found, version) = held.map_err(|_| Fault::Storage)?;
-        self.holds.push((number, found));
+        let changed = self.hold(resource, |resource| resource.version = resource.version.wrapping_add(1));
+        let version = changed.map_err(|_| Fault::Storage)?;
         self.cursor = Some(0);
-        Ok(Some(Version(version)))
+        Ok(Some(version))
+    }
+
+    fn make_room(&mut self, resource: Resource<'_>) -> Result<(), Exhausted> {
+        self.hold(resource, |_| ()).map(drop)
     }
 
     fn postpone(&mut self, resource: Resource<'_>) -> bool {
@@ -676,6 +704,10 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
                 break;
             }
             for row in page {
+                // What cannot be told for lack of memory is left to the next sweep.
+                if self.seat(&row, None).is_err() {
+                    return Ok(over);
+                }
                 if !self.ledger.delete(row.texts.dialog(), Some(&row))? {
                     continue;
                 }

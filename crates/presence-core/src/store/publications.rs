@@ -258,7 +258,12 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
         Ok(all.into_iter().map(|(_, shown)| shown).collect())
     }
 
-    fn expire(&mut self, budget: usize, wanted: &dyn Fn(PackageId) -> bool) -> Result<Vec<Expired>, Fault> {
+    fn expire(
+        &mut self,
+        budget: usize,
+        wanted: &dyn Fn(PackageId) -> bool,
+        _ready: &mut dyn FnMut(Resource<'_>) -> bool,
+    ) -> Result<Vec<Expired>, Fault> {
         let now = self.now.unix.0;
         let mut over = Vec::new();
         for number in 0..self.store.shard_count() {

@@ -3,7 +3,9 @@
 
 use super::chain::{Ends, push, unlink};
 use super::index::{Index, Table};
-use super::records::{Block, Dirty, Flight, Queue, Resource, ShelfTimer, Shelved, Slot, Stage, Stored, Timer, Watch};
+use super::records::{
+    Block, Dirty, Flight, Late, Queue, Resource, ShelfTimer, Shelved, Slot, Stage, Stored, Timer, Watch,
+};
 use super::slab::{self, NIL, Slab, Supply};
 use super::wheel::Wheel;
 use crate::config::Config;
@@ -171,6 +173,15 @@ impl<A: Allocator + Clone> Shard<A> {
         *resource = <Resource<A> as slab::Record>::vacant();
         self.index.remove(hash, number);
         self.resources.give_back(number);
+    }
+
+    /// A change of a resource is told later.
+    pub fn put_off(&mut self, number: u32, now: u64) {
+        let resource = self.resources.at_mut(number);
+        resource.late_since = now;
+        if !core::mem::replace(&mut resource.is_late, true) {
+            push::<Late, _, _>(&mut self.resources, &mut self.late, number);
+        }
     }
 
     // --- subscriptions

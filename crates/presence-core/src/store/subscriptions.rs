@@ -1,6 +1,6 @@
 //! The book of subscriptions over the store.
 
-use super::chain::{push, unlink};
+use super::chain::unlink;
 use super::dialogs::{CANDIDATES, Dialogs, Inserted};
 use super::index::{Index, Table};
 use super::records::{Block, Flight, Late, Stage, Stored};
@@ -518,17 +518,20 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
     }
 
     fn postpone(&mut self, resource: Resource<'_>) -> bool {
-        let key = self.store.key(resource);
+        let (key, now) = (self.store.key(resource), self.now.steady.0);
+        let number = self.store.shard_of(key.hash);
+        let Ok(part) = self.store.shard(number) else { return false };
+        // What is there takes no memory: that may be what is missing.
+        let known = part.with(|shard| shard.find(key).map(|found| shard.put_off(found, now)));
+        if let Ok(Some(())) = known {
+            return true;
+        }
         let Ok(uri) = self.store.block(resource.uri) else { return false };
-        let (mut uri, now) = (Some(uri), self.now.steady.0);
+        let mut uri = Some(uri);
         let wants = Wants { slot: false, resource: true, shelf: false };
-        let kept = self.store.insert_with(self.store.shard_of(key.hash), wants, |shard| {
+        let kept = self.store.insert_with(number, wants, |shard| {
             let found = shard.find_or_add(key, &mut uri)?;
-            let resource = shard.resources.at_mut(found);
-            resource.late_since = now;
-            if !core::mem::replace(&mut resource.is_late, true) {
-                push::<Late, _, _>(&mut shard.resources, &mut shard.late, found);
-            }
+            shard.put_off(found, now);
             Some(())
         });
         kept.is_ok()

@@ -98,8 +98,13 @@ impl Publications for Counted<'_> {
         self.1 += 1;
         self.0.all(of)
     }
-    fn expire(&mut self, budget: usize, wanted: &dyn Fn(PackageId) -> bool) -> Result<Vec<Expired>, Fault> {
-        self.0.expire(budget, wanted)
+    fn expire(
+        &mut self,
+        budget: usize,
+        wanted: &dyn Fn(PackageId) -> bool,
+        ready: &mut dyn FnMut(Resource<'_>) -> bool,
+    ) -> Result<Vec<Expired>, Fault> {
+        self.0.expire(budget, wanted, ready)
     }
     fn is_exclusive(&self) -> bool {
         false
