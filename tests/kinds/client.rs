@@ -33,8 +33,9 @@ struct Pending {
 }
 
 /// Somebody who publishes and watches, one step after the other.
-#[derive(Default)]
 struct Actor {
+    /// The place of his kind.
+    kind: usize,
     part: Part,
     place: usize,
     /// When the step began, if it has.
@@ -57,18 +58,20 @@ pub struct Client {
     reply: Vec<u8>,
 }
 
-/// One kind being played.
+/// Kinds that are played at the same time.
 struct Play<'a> {
     client: &'a mut Client,
     server: &'a Kamailio,
-    kind: &'a Kind,
+    kinds: &'a [(&'a Kind, u32)],
     actors: Vec<Actor>,
     /// Those whose next step may begin.
     ready: VecDeque<usize>,
-    /// Operations that nobody has begun.
-    left: u32,
+    /// Operations of each kind that nobody has begun.
+    left: Vec<u32>,
     busy: usize,
-    account: Account,
+    /// Dialogs with lower numbers belong to plays before.
+    first: u64,
+    accounts: Vec<Account>,
 }
 
 impl Client {
@@ -90,29 +93,33 @@ impl Client {
         self.next
     }
 
-    /// Does so many operations of a kind.
-    pub fn play(&mut self, server: &Kamailio, kind: &Kind, operations: u32) -> Account {
+    /// Does so many operations of each of these kinds, at the same time.
+    pub fn play(&mut self, server: &Kamailio, kinds: &[(&Kind, u32)]) -> Vec<Account> {
         let mut play = Play {
+            first: self.next,
             client: self,
             server,
-            kind,
+            kinds,
             actors: Vec::new(),
             ready: VecDeque::new(),
-            left: operations,
+            left: kinds.iter().map(|(_, operations)| *operations).collect(),
             busy: 0,
-            account: Account::default(),
+            accounts: vec![Account::default(); kinds.len()],
         };
         play.run();
-        let account = play.account;
+        let accounts = play.accounts;
         self.pending.clear();
-        account
+        accounts
     }
 }
 
 impl Play<'_> {
     fn run(&mut self) {
-        self.busy = self.kind.actors.min(self.left) as usize;
-        self.actors.resize_with(self.busy, Actor::default);
+        for (place, (kind, operations)) in self.kinds.iter().enumerate() {
+            let actors = kind.actors.min(*operations) as usize;
+            self.actors.extend(std::iter::repeat_with(|| Actor::of(place)).take(actors));
+        }
+        self.busy = self.actors.len();
         self.ready.extend(0..self.busy);
         (0..self.busy).for_each(|index| self.rename(index));
         let mut looked = Instant::now();
@@ -132,6 +139,20 @@ impl Play<'_> {
         }
     }
 
+    fn kind(&self, index: usize) -> &Kind {
+        self.kinds[self.actors[index].kind].0
+    }
+
+    fn account(&mut self, index: usize) -> &mut Account {
+        &mut self.accounts[self.actors[index].kind]
+    }
+
+    /// The step at which an actor stands; none at the end of a part.
+    fn step(&self, index: usize) -> Option<Step> {
+        let actor = &self.actors[index];
+        self.kind(index).step(actor.part, actor.place)
+    }
+
     /// A presentity that nobody has heard of.
     fn rename(&mut self, index: usize) {
         let number = self.client.number();
@@ -141,8 +162,7 @@ impl Play<'_> {
     /// Begins the step at which an actor stands.
     fn go_on(&mut self, index: usize) {
         loop {
-            let actor = &self.actors[index];
-            if let Some(step) = self.kind.step(actor.part, actor.place) {
+            if let Some(step) = self.step(index) {
                 self.begin(index, &step);
                 return self.look_at(index, &step);
             }
@@ -160,12 +180,13 @@ impl Play<'_> {
         match actor.part {
             Part::After => return false,
             Part::Before => {}
-            Part::Operation => self.account.operations += 1,
+            Part::Operation => self.accounts[actor.kind].operations += 1,
         }
-        actor.part = if self.left > 0 { Part::Operation } else { Part::After };
+        let left = &mut self.left[actor.kind];
+        actor.part = if *left > 0 { Part::Operation } else { Part::After };
         if actor.part == Part::Operation {
-            self.left -= 1;
-            if self.kind.before.is_empty() {
+            *left -= 1;
+            if self.kind(index).before.is_empty() {
                 self.rename(index);
             }
         }
@@ -184,18 +205,15 @@ impl Play<'_> {
                 return;
             }
             Ask::Command(command) => {
-                let (name, parameters) = actor.identity.command(command);
-                let answer = self.server.json_datagram(name, &parameters);
-                let is_list = name.ends_with("_list");
-                let user = &self.actors[index].identity.user;
-                let (code, text) = match &answer {
-                    Ok(value) => (200, if is_list { value.to_string() } else { String::new() }),
-                    Err((code, sentence)) => (u16::try_from(*code).unwrap_or(0), sentence.clone()),
+                let (name, parameters, shown) = actor.identity.command(command);
+                let (code, text) = match self.server.json_datagram(name, &parameters) {
+                    Ok(value) => (200, value.to_string()),
+                    Err((code, sentence)) => (u16::try_from(code).unwrap_or(0), sentence),
                 };
-                if code == 200 && is_list && !text.contains(user.as_str()) {
-                    self.account.complain("lists without what is there", || format!("{user} in {text:.200}"));
+                if code == 200 && !text.contains(&shown) {
+                    self.account(index).complain("lists without what is there", || format!("{shown} in {text:.200}"));
                 }
-                return self.answered(index, step, code, || text);
+                return self.answered(index, step, code, || format!("{name} {parameters}: {text}"));
             }
             Ask::Subscribe { role, dialog: Dialog::New, .. } => {
                 let call_id = format!("w{index}.{}.{number}.{}", role as usize, self.client.run);
@@ -232,8 +250,8 @@ impl Play<'_> {
     fn replied(&mut self, reply: &Reply<'_>) {
         // Whoever asked twice is answered twice.
         let Some(Pending { actor: index, text, .. }) = self.client.pending.remove(&reply.transaction) else { return };
+        let Some(step) = self.step(index) else { return };
         let actor = &mut self.actors[index];
-        let Some(step) = self.kind.step(actor.part, actor.place) else { return };
         match step.ask {
             Ask::Publish { .. } => reply.etag.clone_into(&mut actor.identity.etag),
             Ask::Subscribe { role, dialog: Dialog::New, .. } => {
@@ -246,58 +264,55 @@ impl Play<'_> {
     }
 
     fn answered(&mut self, index: usize, step: &Step, code: u16, request: impl FnOnce() -> String) {
-        *self.account.codes.entry(code).or_default() += 1;
         self.actors[index].answered = true;
+        let account = self.account(index);
+        *account.codes.entry(code).or_default() += 1;
         if code != step.code {
-            self.account.complain("wrong answers", || format!("{code} and not {} to {}", step.code, request()));
+            account.complain("wrong answers", || format!("{code} and not {} to {}", step.code, request()));
             self.actors[index].give_up();
         }
     }
 
     fn notified(&mut self, wire: usize, notify: &Notify<'_>, bytes: &[u8]) {
-        let found = self.dialog_of(notify.call_id);
-        let is_boss = matches!(found, Some((_, Role::Boss)));
-        if let Some(code) = if is_boss { Some(200) } else { self.kind.answer } {
+        // Of a play before: its last NOTIFY is sent again.
+        let Some((index, role, is_held)) = self.dialog_of(notify.call_id) else { return };
+        let code = if role == Role::Boss { Some(200) } else { self.kind(index).answer };
+        if let Some(code) = code {
             message::answer(bytes, code, &mut self.client.reply);
             self.client.wires[wire].send(&self.client.reply);
         }
-        // Of a dialog before: its last NOTIFY is sent again.
-        let Some((index, role)) = found else { return };
+        let (true, Some(step)) = (is_held, self.step(index)) else { return };
         let branch = BuildHasherDefault::<DefaultHasher>::default().hash_one(notify.branch) as u32;
         let actor = &mut self.actors[index];
-        let Some(step) = self.kind.step(actor.part, actor.place) else { return };
+        let account = &mut self.accounts[actor.kind];
         let held = &mut actor.identity.dialogs[role as usize];
+        let which = || format!("{} of {}", notify.cseq, notify.call_id);
         match held.sequence.arrive(notify.cseq, branch) {
             Arrival::New => {}
             Arrival::Again => return,
-            Arrival::Back | Arrival::Reused => {
-                let cseq = notify.cseq;
-                self.account.complain("CSeqs that went back", || format!("{cseq} of {}", held.call_id));
-                return;
-            }
+            Arrival::Back | Arrival::Reused => return account.complain("CSeqs that went back", which),
         }
-        self.account.notifies += 1;
+        account.notifies += 1;
         if held.over {
-            self.account.complain("NOTIFYs after the last one", || format!("{} of {}", notify.cseq, held.call_id));
+            account.complain("NOTIFYs after the last one", which);
+        }
+        if notify.terminated && step.ends != Some(role) {
+            account.complain("subscriptions that ended by themselves", which);
         }
         held.over = notify.terminated;
         actor.told[role as usize] = true;
         actor.ended[role as usize] |= notify.terminated;
-        if notify.terminated && step.ends != Some(role) {
-            let call_id = held.call_id.clone();
-            self.account.complain("subscriptions that ended by themselves", || format!("{call_id} in {step:?}"));
-        }
         self.look_at(index, &step);
     }
 
-    /// The actor to whom a Call-ID belongs, if it is that of his present dialog.
-    fn dialog_of(&self, call_id: &str) -> Option<(usize, Role)> {
+    /// The actor to whom a Call-ID belongs, and whether it is that of his present dialog.
+    fn dialog_of(&self, call_id: &str) -> Option<(usize, Role, bool)> {
         let mut parts = call_id.strip_prefix('w')?.splitn(4, '.');
         let index: usize = parts.next()?.parse().ok()?;
         let role = if parts.next()? == "0" { Role::Watcher } else { Role::Boss };
         let life: u64 = parts.next()?.parse().ok()?;
         let held = &self.actors.get(index)?.identity.dialogs[role as usize];
-        (held.life == life && parts.next()? == self.client.run).then_some((index, role))
+        (life >= self.first && parts.next()? == self.client.run).then_some((index, role, held.life == life))
     }
 
     /// The next step may begin if nothing is missing any more.
@@ -316,16 +331,16 @@ impl Play<'_> {
         for pending in self.client.pending.values_mut().filter(|pending| pending.next <= now) {
             self.client.wires[pending.wire].send(&pending.text);
             pending.next = now + AGAIN;
-            self.account.again += 1;
+            self.accounts[self.actors[pending.actor].kind].again += 1;
         }
         for index in 0..self.actors.len() {
+            let Some(step) = self.step(index) else { continue };
             let actor = &mut self.actors[index];
-            let Some(step) = self.kind.step(actor.part, actor.place) else { continue };
             if actor.since.is_none_or(|since| now < since + PATIENCE) {
                 continue;
             }
             let (answered, told, user) = (actor.answered, actor.told, actor.identity.user.clone());
-            self.account
+            self.accounts[actor.kind]
                 .complain("steps without an end", || format!("{user}: {step:?}: answered: {answered}, told: {told:?}"));
             actor.answered = true;
             actor.give_up();
@@ -336,6 +351,19 @@ impl Play<'_> {
 }
 
 impl Actor {
+    fn of(kind: usize) -> Self {
+        Self {
+            kind,
+            part: Part::Before,
+            place: 0,
+            since: None,
+            answered: false,
+            told: [false; 2],
+            ended: [false; 2],
+            identity: Identity::default(),
+        }
+    }
+
     fn is_over(&self, step: &Step) -> bool {
         let told = self.told.iter().zip(step.tells).all(|(told, due)| *told || !due);
         self.since.is_some() && self.answered && told && step.ends.is_none_or(|role| self.ended[role as usize])

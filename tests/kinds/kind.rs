@@ -54,8 +54,10 @@ pub enum Command {
     Refresh(u32),
     Update,
     Cleanup,
+    /// The presentity's watchers, its publications, and some publications.
     Watchers,
-    Presentities,
+    Publications,
+    Some,
 }
 
 /// What an actor asks. An empty `event`: without the header field.
@@ -264,9 +266,8 @@ impl Kind {
 }
 
 /// A part of what an actor does.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
-    #[default]
     Before,
     Operation,
     After,

@@ -103,7 +103,8 @@ fn commands() -> Vec<Kind> {
         ("updateWatchers", command(Command::Update)),
         ("cleanup", command(Command::Cleanup)),
         ("watcher_list", command(Command::Watchers)),
-        ("presentity_list", command(Command::Presentities)),
+        ("presentity_show", command(Command::Publications)),
+        ("presentity_list", command(Command::Some)),
     ]
     .into_iter()
     .map(|(name, step)| {

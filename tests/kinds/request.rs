@@ -104,14 +104,16 @@ impl Identity {
         }
     }
 
-    /// The name and the parameters of a command.
-    pub fn command(&self, command: Command) -> (&'static str, Value) {
+    /// The name and the parameters of a command, and what its answer has to show.
+    pub fn command(&self, command: Command) -> (&'static str, Value, String) {
+        let (uri, user) = (self.uri(), self.user.clone());
         match command {
-            Command::Refresh(what) => ("presence.refreshWatchers", json!([self.uri(), "presence", what])),
-            Command::Update => ("presence.updateWatchers", json!([self.uri(), "presence"])),
-            Command::Cleanup => ("presence.cleanup", json!([])),
-            Command::Watchers => ("presence.watcher_list", json!(["full", self.uri()])),
-            Command::Presentities => ("presence.presentity_list", json!(["full"])),
+            Command::Refresh(what) => ("presence.refreshWatchers", json!([uri, "presence", what]), String::new()),
+            Command::Update => ("presence.updateWatchers", json!([uri, "presence"]), String::new()),
+            Command::Cleanup => ("presence.cleanup", json!([]), String::new()),
+            Command::Watchers => ("presence.watcher_list", json!(["full", uri]), user),
+            Command::Publications => ("presence.presentity_show", json!(["full", user, "test.local"]), user),
+            Command::Some => ("presence.presentity_list", json!(["full", "limit=20"]), "test.local".into()),
         }
     }
 }

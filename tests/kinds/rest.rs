@@ -23,8 +23,10 @@ const COUNTS: [&str; 7] = [
 /// What was held at the end of a round.
 #[derive(Clone, Copy, Debug)]
 pub struct Left {
+    /// Of shared memory without the module's own part.
     pub held: Held,
-    /// Texts and documents in the module's own part of shared memory.
+    /// The module's own part of shared memory, which is taken in pieces and kept, and texts and documents in it.
+    pub pool: i64,
     pub texts: i64,
 }
 
@@ -56,7 +58,8 @@ fn not_gone(server: &Kamailio, storage: Storage) -> Vec<String> {
 
 impl Left {
     pub fn now(server: &Kamailio) -> Self {
-        Self { held: Held::now(server), texts: server.status("text_bytes") }
+        let (pool, texts, held) = (server.status("shm_bytes"), server.status("text_bytes"), Held::now(server));
+        Self { held: Held { shm: held.shm - pool, ..held }, pool, texts }
     }
 }
 

@@ -5,13 +5,14 @@ use super::client::Client;
 use super::kind::{Kind, SetUp, options};
 use super::rest::{self, Left};
 use crate::endurance::Storage;
-use crate::endurance::memory::Growth;
-use std::fmt;
+use crate::endurance::memory::{Growth, slope};
 use std::time::{Duration, Instant};
 use testkit::Kamailio;
 
 /// Bytes of text that may be left behind by each operation, for the median to be called none.
 const TEXT_LIMIT: f64 = 0.5;
+/// The same of memory that the module takes from the host, for a whole round: it comes in pieces.
+const POOL_LIMIT_PER_ROUND: f64 = 64.0 * 1024.0;
 /// tm's `fr_timer` where NOTIFYs are not waited for, in milliseconds.
 const IMPATIENCE: u32 = 1000;
 
@@ -33,8 +34,7 @@ pub struct Trial {
 /// Kinds that share their rounds, and what came of them.
 struct Course<'a> {
     kinds: Vec<(&'a Kind, u32)>,
-    accounts: Vec<(Account, Duration)>,
-    /// The whole course: with the waiting for rest.
+    accounts: Vec<Account>,
     time: Duration,
     left: Vec<Left>,
     wrong: Vec<String>,
@@ -92,12 +92,10 @@ impl Trial {
 impl Course<'_> {
     fn run(&mut self, trial: &Trial, server: &Kamailio, client: &mut Client) {
         let start = Instant::now();
-        self.accounts = self.kinds.iter().map(|_| (Account::default(), Duration::ZERO)).collect();
+        self.accounts = vec![Account::default(); self.kinds.len()];
         for round in 0..trial.warm_up + trial.rounds {
-            for ((kind, operations), (account, time)) in self.kinds.iter().zip(&mut self.accounts) {
-                let start = Instant::now();
-                account.merge(client.play(server, kind, *operations));
-                *time += start.elapsed();
+            for (account, more) in self.accounts.iter_mut().zip(client.play(server, &self.kinds)) {
+                account.merge(more);
             }
             let left = rest::at_rest(server, trial.storage);
             if !left.is_empty() {
@@ -105,8 +103,8 @@ impl Course<'_> {
             }
             rest::forget_decisions(server, trial.storage);
             // Processes tell how much pkg memory they use when they handle a message.
-            let probe = client.play(server, &Kind::new("OPTIONS", [options()]), 50 * trial.workers);
-            self.wrong.extend(probe.complaints());
+            let probe = client.play(server, &[(&Kind::new("OPTIONS", [options()]), 50 * trial.workers)]);
+            self.wrong.extend(probe.iter().flat_map(Account::complaints));
             if round >= trial.warm_up {
                 self.left.push(Left::now(server));
             }
@@ -120,26 +118,33 @@ impl Course<'_> {
         self.kinds.iter().map(|(_, operations)| *operations).min().unwrap_or(0)
     }
 
-    /// Bytes for each operation: of shared memory, of which texts, of pkg, of heap.
-    fn growth(&self) -> (Growth, f64) {
+    fn growth(&self) -> Growth {
         let held: Vec<_> = self.left.iter().map(|left| left.held).collect();
-        let texts: Vec<i64> = self.left.iter().map(|left| left.texts).collect();
-        (Growth::over(&held, self.operations()), crate::endurance::memory::slope(&texts) / f64::from(self.operations()))
+        Growth::over(&held, self.operations())
+    }
+
+    /// Bytes for each operation of the module's own part of shared memory, and of texts in it.
+    fn own_growth(&self) -> (f64, f64) {
+        let of = |part: fn(&Left) -> i64| {
+            slope(&self.left.iter().map(part).collect::<Vec<_>>()) / f64::from(self.operations())
+        };
+        (of(|left| left.pool), of(|left| left.texts))
     }
 
     fn complaints(&self, trial: &Trial) -> Vec<String> {
-        let (growth, texts) = self.growth();
+        let (pool, texts) = self.own_growth();
         let mut wrong = self.wrong.clone();
-        let mut grown = growth.complaints(self.operations());
-        if texts >= TEXT_LIMIT {
-            grown.push(format!("{texts:.2} bytes of text per operation are not given back"));
+        let mut grown = self.growth().complaints(self.operations());
+        let pieces = POOL_LIMIT_PER_ROUND / f64::from(self.operations());
+        for (name, bytes, limit) in [("text", texts, TEXT_LIMIT), ("the module's memory", pool, pieces)] {
+            if bytes >= limit {
+                grown.push(format!("{bytes:.2} bytes of {name} per operation are not given back"));
+            }
         }
         wrong.extend(grown.into_iter().map(|what| format!("{what}: {:?}", self.left)));
-        for ((kind, _), (account, _)) in self.kinds.iter().zip(&self.accounts) {
-            wrong.extend(account.complaints().into_iter().map(|what| format!("{}: {what}", kind.name)));
-        }
         let rounds = u64::from(trial.warm_up + trial.rounds);
-        for ((kind, operations), (account, _)) in self.kinds.iter().zip(&self.accounts) {
+        for ((kind, operations), account) in self.kinds.iter().zip(&self.accounts) {
+            wrong.extend(account.complaints().into_iter().map(|what| format!("{}: {what}", kind.name)));
             if account.operations != rounds * u64::from(*operations) {
                 wrong.push(format!("{}: {} operations were done", kind.name, account.operations));
             }
@@ -157,21 +162,21 @@ impl Course<'_> {
 
     fn print(&self, trial: &Trial) {
         let storage = format!("{}, {} workers", trial.storage, trial.workers);
-        let (growth, texts) = self.growth();
-        let bytes = format!("{texts:>8.3}{growth}");
-        for ((kind, _), (account, time)) in self.kinds.iter().zip(&self.accounts) {
+        let (pool, texts) = self.own_growth();
+        let bytes = format!("{:>9.1}{texts:>8.3}{pool:>8.3}{}", self.time.as_secs_f64(), self.growth());
+        for ((kind, _), account) in self.kinds.iter().zip(&self.accounts) {
             let bytes = if self.kinds.len() == 1 { bytes.as_str() } else { "" };
-            println!("{:<46}{storage:<26}{account}{:>9.1}{bytes}", kind.name, time.as_secs_f64());
+            println!("{:<48}{storage:<26}{account}{bytes}", kind.name);
         }
         if self.kinds.len() > 1 {
-            println!("{:<46}{storage:<26}{:>50}{:>9.1}{bytes}", self.name(), "", self.time.as_secs_f64());
+            println!("{:<48}{storage:<26}{:>50}{bytes}", self.name(), "");
         }
     }
 }
 
-fn heading() -> impl fmt::Display {
-    format!(
-        "{:<46}{:<26}{:>10}  {:<28}{:>10}{:>9}{:>8}{:>8}{:>8}{:>8}",
-        "kind", "storage", "operations", "answers", "NOTIFYs", "seconds", "text/op", "shm/op", "pkg/op", "heap/op"
-    )
+/// Above the lines of all kinds.
+fn heading() -> String {
+    let bytes = ["text/op", "pool/op", "shm/op", "pkg/op", "heap/op"].map(|name| format!("{name:>8}")).concat();
+    let counts = format!("{:>10}  {:<28}{:>10}", "operations", "answers", "NOTIFYs");
+    format!("{:<48}{:<26}{counts}{:>9}{bytes}", "kind", "storage", "seconds")
 }
