@@ -199,7 +199,7 @@ pub fn options() -> Step {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SetUp {
     Usual,
-    /// `rfc_strict` 1, `min_expires` 60, and the answer to a NOTIFY is waited for a second only.
+    /// `rfc_strict` 1, `min_expires` 60, and the answer to a NOTIFY is waited for two seconds only.
     Strict,
 }
 

@@ -99,8 +99,9 @@ fn failures() -> Vec<Kind> {
 fn commands() -> Vec<Kind> {
     [
         ("refreshWatchers, state", command(Command::Refresh(1)).tells(Watcher)),
-        ("refreshWatchers, rules", command(Command::Refresh(0))),
-        ("updateWatchers", command(Command::Update)),
+        // The package has no rules (`force_active`), so there is nothing to decide again.
+        ("refreshWatchers, rules", command(Command::Refresh(0)).answered(500)),
+        ("updateWatchers", command(Command::Update).answered(500)),
         ("cleanup", command(Command::Cleanup)),
         ("watcher_list", command(Command::Watchers)),
         ("presentity_show", command(Command::Publications)),
