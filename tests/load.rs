@@ -2,6 +2,8 @@
 
 mod endurance;
 mod kinds;
+#[allow(dead_code)]
+mod wires;
 
 use endurance::Storage;
 

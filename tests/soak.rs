@@ -13,6 +13,7 @@ mod plan;
 #[allow(dead_code)]
 #[path = "faults/whole.rs"]
 mod whole;
+mod wires;
 
 use endurance::Storage;
 use std::time::Duration;

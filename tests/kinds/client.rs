@@ -3,7 +3,7 @@
 use super::account::Account;
 use super::kind::{Ask, Dialog, Kind, Part, Role, Step};
 use super::request::{Held, Identity};
-use super::wires::{Wire, wait};
+use crate::wires::{Wire, wait};
 use loadgen::Arrival;
 use loadgen::message::{self, Incoming, Notify, Reply};
 use std::collections::{HashMap, VecDeque};

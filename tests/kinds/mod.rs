@@ -9,9 +9,6 @@ mod list;
 mod request;
 mod rest;
 mod trial;
-#[allow(dead_code)]
-#[path = "../mixed/wires.rs"]
-mod wires;
 
 pub use list::all;
 pub use trial::Trial;
