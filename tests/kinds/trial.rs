@@ -15,7 +15,7 @@ const TEXT_LIMIT: f64 = 0.5;
 /// part of the store, and each keeps what it once needed. (Records that are lost are found by `presence.status check`.)
 const POOL_LIMIT_PER_ROUND: f64 = 256.0 * 1024.0;
 /// What the host may take more for itself in a round in which all kinds share few operations.
-const SHM_LIMIT_TOGETHER: f64 = 16.0 * 1024.0;
+const SHM_LIMIT_TOGETHER: f64 = 64.0 * 1024.0;
 /// tm's `fr_timer` where NOTIFYs are not waited for, in milliseconds.
 const IMPATIENCE: u32 = 2000;
 
