@@ -85,7 +85,8 @@ impl fmt::Display for Growth {
     }
 }
 
-/// The median of the slopes between any two rounds (Theil-Sen): a pool that grows once does not count, a leak does.
+/// The median of the slopes between any two rounds (Theil-Sen), or of those from one round to the next, whichever is
+/// less: a pool that grows once does not count, whenever it does; a leak does.
 pub fn slope(values: &[i64]) -> f64 {
     let mut slopes = Vec::new();
     for (later, value) in values.iter().enumerate() {
@@ -93,6 +94,12 @@ pub fn slope(values: &[i64]) -> f64 {
             slopes.push((value - before) as f64 / (later - earlier) as f64);
         }
     }
+    let steps = values.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
+    let (any, next) = (median(slopes), median(steps));
+    if any.abs() < next.abs() { any } else { next }
+}
+
+fn median(mut slopes: Vec<f64>) -> f64 {
     assert!(!slopes.is_empty(), "a slope needs two rounds");
     slopes.sort_by(f64::total_cmp);
     slopes[(slopes.len() - 1) / 2]
@@ -101,6 +108,7 @@ pub fn slope(values: &[i64]) -> f64 {
 #[test]
 fn a_step_is_no_slope_and_a_leak_is_one() {
     assert!(slope(&[100, 500, 500, 500, 500, 500]).abs() < 1e-9);
+    assert!(slope(&[100, 100, 100, 500, 500, 500]).abs() < 1e-9);
     assert!(slope(&[100, 104, 99, 101, 100]).abs() < 1.0);
     assert!((slope(&[100, 110, 120, 130]) - 10.0).abs() < 1e-9);
     let leak = Growth::over(&[Held { shm: 0, pkg: 0, heap: 0 }, Held { shm: 80, pkg: 0, heap: 0 }], 10);

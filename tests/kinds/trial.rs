@@ -14,7 +14,9 @@ const TEXT_LIMIT: f64 = 0.5;
 /// The same of memory that the module takes from the host, for a whole round: it comes in pieces of several sizes for each
 /// part of the store, and each keeps what it once needed. (Records that are lost are found by `presence.status check`.)
 const POOL_LIMIT_PER_ROUND: f64 = 256.0 * 1024.0;
-/// What the host may take more for itself in a round in which all kinds share few operations.
+/// What the host may take more for itself in a round, if that is more: of one kind, which may have thousands of dialogs open
+/// at a time, and of all kinds together.
+const SHM_LIMIT_PER_ROUND: f64 = 16.0 * 1024.0;
 const SHM_LIMIT_TOGETHER: f64 = 64.0 * 1024.0;
 /// tm's `fr_timer` where NOTIFYs are not waited for, in milliseconds.
 const IMPATIENCE: u32 = 2000;
@@ -138,7 +140,8 @@ impl Course<'_> {
         let (pool, texts) = self.own_growth();
         let mut wrong = self.wrong.clone();
         let mut growth = self.growth();
-        if self.kinds.len() > 1 && growth.shm * f64::from(self.operations()) < SHM_LIMIT_TOGETHER {
+        let allowed = if self.kinds.len() > 1 { SHM_LIMIT_TOGETHER } else { SHM_LIMIT_PER_ROUND };
+        if growth.shm * f64::from(self.operations()) < allowed {
             growth.shm = 0.0;
         }
         let mut grown = growth.complaints(self.operations());
