@@ -5,6 +5,7 @@
 mod bursts;
 mod endurance;
 mod killed;
+mod kinds;
 mod mixed;
 #[allow(dead_code)]
 #[path = "faults/plan.rs"]
@@ -12,6 +13,7 @@ mod plan;
 #[allow(dead_code)]
 #[path = "faults/whole.rs"]
 mod whole;
+mod wires;
 
 use endurance::Storage;
 use std::time::Duration;
@@ -67,6 +69,45 @@ fn what_was_acknowledged_outlives_kills() {
 fn what_was_acknowledged_outlives_kills_under_a_lock() {
     let rounds = number("SOAK_KILLS", 20);
     (0..=3).for_each(|mode| killed::Trial { mode, rounds, seed: 200 + u64::from(mode), inside: true }.run());
+}
+
+/// `SOAK_OPS` of each kind (10^6 in memory, 10^5 with a database), `SOAK_KIND`: only those whose name contains this.
+fn kinds_leave_nothing(storage: Storage, workers: u32) {
+    let operations = number("SOAK_OPS", if storage == Storage::Memory { 1_000_000 } else { 100_000 });
+    let wanted = std::env::var("SOAK_KIND").unwrap_or_default();
+    let kinds: Vec<_> = kinds::all().into_iter().filter(|kind| kind.name.contains(&wanted)).collect();
+    assert!(!kinds.is_empty(), "SOAK_KIND={wanted}: no such kind");
+    kinds::Trial { storage, workers, operations, warm_up: 3, rounds: 10, apart: true }.run(&kinds);
+}
+
+#[test]
+#[ignore = "takes an hour: make soak"]
+fn no_kind_of_operation_leaves_anything_in_memory() {
+    kinds_leave_nothing(Storage::Memory, 2);
+}
+
+#[test]
+#[ignore = "takes an hour: make soak"]
+fn no_kind_of_operation_leaves_anything_in_memory_with_many_workers() {
+    kinds_leave_nothing(Storage::Memory, 8);
+}
+
+#[test]
+#[ignore = "takes minutes: make soak"]
+fn no_kind_of_operation_leaves_anything_with_write_through() {
+    kinds_leave_nothing(Storage::Sqlite(1), 2);
+}
+
+#[test]
+#[ignore = "takes minutes: make soak"]
+fn no_kind_of_operation_leaves_anything_with_write_back() {
+    kinds_leave_nothing(Storage::Sqlite(2), 2);
+}
+
+#[test]
+#[ignore = "takes minutes: make soak"]
+fn no_kind_of_operation_leaves_anything_with_the_database_alone() {
+    kinds_leave_nothing(Storage::Sqlite(3), 2);
 }
 
 #[test]

@@ -3,9 +3,10 @@
 //! pkg memory of any process.
 
 pub mod memory;
+mod storage;
 mod trial;
 
-pub use trial::Storage;
+pub use storage::Storage;
 use trial::{Outcome, Trial};
 
 /// Runs a trial with few and with many workers; panics with everything that was wrong.

@@ -1,11 +1,12 @@
 //! One server under load, round after round.
 
+use crate::endurance::Storage;
 use crate::endurance::memory::{Growth, Held};
 use loadgen::{Load, Mix, Part, Phase, Publish, Settings, Subscribe, Tally};
 use std::fmt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use testkit::{Database, Kamailio, sqlite};
+use testkit::Kamailio;
 
 /// Requests in the life of a publication, and of a dialog.
 const PUBLISHES: u32 = 5;
@@ -14,29 +15,6 @@ const SUBSCRIBES: u32 = 4;
 const WARM_UP: u32 = 3;
 /// How long the server has to empty its tables: several periods of write-back.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What each operation may leave behind, in bytes, for the median to be called none: far less than any record.
-const SHM_LIMIT: f64 = 0.5;
-const PKG_LIMIT: f64 = 0.5;
-/// The same for the heap and a whole round, because it is counted in pages, and SQLite's caches fill slowly.
-const HEAP_LIMIT_PER_ROUND: f64 = 160.0 * 1024.0;
-
-/// Where things are kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Storage {
-    /// No database.
-    Memory,
-    /// SQLite, with this `subs_db_mode`.
-    Sqlite(u32),
-}
-
-impl fmt::Display for Storage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Memory => f.pad("memory"),
-            Self::Sqlite(mode) => f.pad(&format!("SQLite, mode {mode}")),
-        }
-    }
-}
 
 /// What is tried.
 #[derive(Clone, Copy, Debug)]
@@ -92,19 +70,7 @@ impl Trial {
     }
 
     fn server(&self) -> Kamailio {
-        let builder = Kamailio::builder()
-            .children(self.workers)
-            .memory(512, 8)
-            .debug(0)
-            .packages(&["presence_xml"])
-            .extra("modparam(\"tm\", \"wt_timer\", 300)");
-        match self.storage {
-            Storage::Memory => builder.start(),
-            Storage::Sqlite(mode) => {
-                let builder = builder.database(Database::Sqlite("WAL")).param("publ_cache", 1);
-                builder.param("subs_db_mode", mode).param("db_update_period", 2).start()
-            }
-        }
+        self.storage.builder(self.workers).packages(&["presence_xml"]).param("db_update_period", 2).start()
     }
 
     /// Everybody comes, changes and goes. After each phase everybody who watches must show the newest state.
@@ -136,13 +102,9 @@ impl Trial {
 
     /// Rows of what was removed: the tables must be empty soon, too.
     fn rows_left(&self, server: &Kamailio) -> i64 {
-        if self.storage == Storage::Memory {
-            return 0;
-        }
         let end = Instant::now() + PATIENCE;
         loop {
-            let count = "SELECT (SELECT count(*) FROM presentity) + (SELECT count(*) FROM active_watchers)";
-            let rows = sqlite::number(&server.database_file(), count);
+            let rows = self.storage.rows(server);
             if rows == 0 || Instant::now() > end {
                 return rows;
             }
@@ -164,16 +126,12 @@ impl Outcome {
         if self.left > 0 {
             wrong.push(format!("{} rows were left in the tables", self.left));
         }
-        let grown = [
-            ("shm", growth.shm, SHM_LIMIT),
-            ("pkg", growth.pkg, PKG_LIMIT),
-            ("heap", growth.heap, HEAP_LIMIT_PER_ROUND / f64::from(self.trial.operations_per_round())),
-        ];
-        for (name, bytes, limit) in grown {
-            if bytes >= limit {
-                wrong.push(format!("{bytes:.2} bytes of {name} per operation are not given back: {:?}", self.held));
-            }
-        }
+        wrong.extend(
+            growth
+                .complaints(self.trial.operations_per_round())
+                .into_iter()
+                .map(|what| format!("{what}: {:?}", self.held)),
+        );
         let Trial { storage, workers, .. } = self.trial;
         wrong.into_iter().map(|what| format!("{storage}, {workers} workers: {what}")).collect()
     }

@@ -11,7 +11,6 @@ mod publishers;
 mod state;
 mod traffic;
 mod watchers;
-mod wires;
 
 use crate::endurance::memory::Held;
 use crate::whole;

@@ -4,7 +4,7 @@ use super::driver::{Driver, MARGIN};
 use super::faults::Kind;
 use super::traffic::Pace;
 use super::watchers::{self, Mood};
-use super::wires::Wire;
+use crate::wires::Wire;
 use std::time::{Duration, Instant};
 
 /// What the trial tells the phones.

@@ -135,7 +135,7 @@ impl Agent {
         let buffer = std::mem::take(&mut self.buffer);
         let free = match message::parse(&buffer[..length]) {
             Some(Incoming::Notify(notify)) => {
-                message::answer(&buffer[..length], &mut self.reply);
+                message::answer(&buffer[..length], 200, &mut self.reply);
                 self.wire.send(&self.reply);
                 self.notified(&notify)
             }

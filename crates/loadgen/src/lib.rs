@@ -10,7 +10,7 @@ mod agent;
 pub mod cpu;
 mod document;
 mod load;
-mod message;
+pub mod message;
 mod pending;
 mod phase;
 mod request;
@@ -19,9 +19,10 @@ mod tally;
 mod wire;
 mod work;
 
+pub use crate::document::State;
 pub use crate::load::{Load, Report};
 pub use crate::phase::{Fanout, Mix, Part, Phase};
-pub use crate::request::{Publish, Subscribe};
+pub use crate::request::{Publish, Request, Subscribe};
 pub use crate::sequence::{Arrival, Sequence};
 pub use crate::tally::{Notifies, Tally, Times};
 

@@ -111,10 +111,11 @@ fn number_of_branch(via: &str) -> Option<u64> {
     parameter(via, ";branch=")?.rsplit('-').next()?.parse().ok()
 }
 
-/// The 200 to a NOTIFY, into `out`.
-pub fn answer(notify: &[u8], out: &mut Vec<u8>) {
+/// The answer to a NOTIFY with this code, into `out`.
+pub fn answer(notify: &[u8], code: u16, out: &mut Vec<u8>) {
     out.clear();
-    out.extend_from_slice(b"SIP/2.0 200 OK\r\n");
+    let phrase = if code == 200 { "OK" } else { "Answered" };
+    out.extend_from_slice(format!("SIP/2.0 {code} {phrase}\r\n").as_bytes());
     let head = split(notify).map_or("", |(head, _)| head);
     for line in head.split('\n').skip(1) {
         let name = line.split(':').next().unwrap_or_default();
@@ -149,7 +150,7 @@ mod tests {
     fn an_answer_repeats_what_the_rfc_wants() {
         let mut out = b"old".to_vec();
         let lines = "Via: a\r\nVia: b\r\nTo: t\r\nFrom: f\r\nCSeq: 7 NOTIFY\r\nCall-ID: w1\r\n";
-        answer(format!("NOTIFY sip:w SIP/2.0\r\n{lines}Event: presence\r\n\r\nbody").as_bytes(), &mut out);
-        assert_eq!(out, format!("SIP/2.0 200 OK\r\n{lines}Content-Length: 0\r\n\r\n").as_bytes());
+        answer(format!("NOTIFY sip:w SIP/2.0\r\n{lines}Event: presence\r\n\r\nbody").as_bytes(), 481, &mut out);
+        assert_eq!(out, format!("SIP/2.0 481 Answered\r\n{lines}Content-Length: 0\r\n\r\n").as_bytes());
     }
 }

@@ -32,19 +32,28 @@ const EXPIRES: u32 = 3600;
 
 /// The parts of a request.
 #[derive(Debug)]
-pub(crate) struct Request {
+pub struct Request {
+    /// The method.
     pub method: &'static str,
+    /// The Request-URI.
     pub uri: String,
+    /// The value of From, with its tag.
     pub from: String,
+    /// The value of To; with a tag within a dialog.
     pub to: String,
+    /// Call-ID.
     pub call_id: String,
+    /// The number in CSeq.
     pub cseq: u32,
+    /// The lines of all other header fields, each with its end.
     pub headers: String,
+    /// The body.
     pub body: String,
 }
 
 impl Request {
-    /// As it goes over the wire. `branch` ends in the number of the request.
+    /// As it goes over the wire. `branch` ends in `-` and the number of the request.
+    #[must_use]
     pub fn text(&self, own: SocketAddr, branch: &str) -> Vec<u8> {
         let Self { method, uri, from, to, call_id, cseq, headers, body } = self;
         format!(
