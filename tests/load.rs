@@ -41,7 +41,7 @@ fn no_kind_of_operation_leaves_anything() {
         }
     };
     std::thread::scope(|scope| {
-        scope.spawn(trial(Storage::Memory, OPERATIONS));
-        (1..=3).for_each(|mode| drop(scope.spawn(trial(Storage::Sqlite(mode), OPERATIONS / 10))));
+        scope.spawn(trial(Storage::Memory, OPERATIONS / 2));
+        (1..=3).for_each(|mode| drop(scope.spawn(trial(Storage::Sqlite(mode), OPERATIONS / 20))));
     });
 }

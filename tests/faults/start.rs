@@ -111,7 +111,7 @@ fn starts(subs: u8, count: u32, in_a_row: u32, step: u32) {
 #[test]
 fn a_start_without_memory_is_refused_or_whole() {
     for subs in [1, 2] {
-        starts(subs, 1200, 1, 5);
+        starts(subs, 1200, 1, 15);
     }
 }
 
