@@ -323,33 +323,31 @@ impl Publications for Table {
         wanted: &dyn Fn(PackageId) -> bool,
         ready: &mut dyn FnMut(Resource<'_>) -> bool,
     ) -> Result<Vec<Expired>, Fault> {
-        let columns = [col::USERNAME, col::DOMAIN, col::EVENT, col::ETAG];
-        let part = Part { by: b"id", rows: budget.min(SLIM_PAGE), after: 0 };
-        let due = database::read(|db| {
-            let of = [
-                Condition(col::EXPIRES, Op::Lt, Value::Int(self.now.unix.column())),
-                Condition(col::EXPIRES, Op::Gt, Value::Int(0)),
-            ];
-            let rows = db.query(table(), &columns, &of, Some(part))?;
-            let texts = |row: Row<'_>| [0, 1, 2, 3].map(|i| row.text(i).to_vec());
-            Ok(rows.iter().map(texts).collect::<Vec<_>>())
-        })?;
         let mut over = Vec::new();
-        for [user, domain, event, etag] in due {
-            let uri = sip_uri(&user, &domain);
-            let package = self.packages.iter().find(|p| p.name == event).map(|p| p.id);
-            let Some(package) = package else {
-                self.delete_foreign(&user, &domain, &event, &etag)?;
-                continue;
-            };
-            let resource = Resource { uri: &uri, package };
-            if !ready(resource) {
-                break;
+        while over.len() < budget {
+            let limit = SLIM_PAGE.min(budget - over.len());
+            let due = self.due(limit)?;
+            let (all, before) = (due.len() < limit, over.len());
+            for [user, domain, event, etag] in due {
+                let uri = sip_uri(&user, &domain);
+                let package = self.packages.iter().find(|p| p.name == event).map(|p| p.id);
+                let Some(package) = package else {
+                    self.delete_foreign(&user, &domain, &event, &etag)?;
+                    continue;
+                };
+                let resource = Resource { uri: &uri, package };
+                if !ready(resource) {
+                    return Ok(over);
+                }
+                let shown = if wanted(package) { self.get(resource, &etag)? } else { None };
+                if self.delete(resource, &etag)? {
+                    self.unindex(resource, 1);
+                    over.push(Expired { uri, package, shown });
+                }
             }
-            let shown = if wanted(package) { self.get(resource, &etag)? } else { None };
-            if self.delete(resource, &etag)? {
-                self.unindex(resource, 1);
-                over.push(Expired { uri, package, shown });
+            // A page of which nothing could be taken away would come again and again.
+            if all || over.len() == before {
+                break;
             }
         }
         Ok(over)
@@ -361,6 +359,20 @@ impl Publications for Table {
 }
 
 impl Table {
+    /// Rows that ran out, at most so many: user, domain, event, tag.
+    fn due(&self, limit: usize) -> Result<Vec<[Vec<u8>; 4]>, Fault> {
+        let columns = [col::USERNAME, col::DOMAIN, col::EVENT, col::ETAG];
+        let part = Part { by: b"id", rows: limit, after: 0 };
+        let of = [
+            Condition(col::EXPIRES, Op::Lt, Value::Int(self.now.unix.column())),
+            Condition(col::EXPIRES, Op::Gt, Value::Int(0)),
+        ];
+        database::read(|db| {
+            let rows = db.query(table(), &columns, &of, Some(part))?;
+            Ok(rows.iter().map(|row| [0, 1, 2, 3].map(|i| row.text(i).to_vec())).collect())
+        })
+    }
+
     /// Deletes a row of a package that is not registered.
     fn delete_foreign(&self, user: &[u8], domain: &[u8], event: &[u8], etag: &[u8]) -> Result<(), Fault> {
         log!(Warning, "a publication for \"{}\" has expired, and there is no such package", show(event));

@@ -12,6 +12,7 @@ crate::on_each_database! {
     a_publication_that_runs_out_is_taken_away_and_told,
     what_ran_out_while_the_server_was_down_is_swept_too,
     watchers_who_wait_for_a_day_are_forgotten,
+    a_sweep_takes_all_that_ran_out,
 }
 
 const SUBSCRIPTIONS: &str = "SELECT count(*) FROM active_watchers";
@@ -143,4 +144,24 @@ fn watchers_who_wait_for_a_day_are_forgotten(db: &Database) {
     wait_for_number(&server, "SELECT count(*) FROM watchers", 1);
     let left = tables.run("SELECT presentity_uri FROM watchers");
     assert_eq!(left, ["sip:new@test.local"]);
+}
+
+/// More than one page of either table, and more than one step of the sweep.
+fn a_sweep_takes_all_that_ran_out(db: &Database) {
+    const MANY: i64 = 150;
+    for (publ, subs) in [(1, 1), (0, 3)] {
+        let server = server(db, publ, subs).param("clean_period", 100).param("db_update_period", 100).start();
+        for n in 0..MANY {
+            let mut phone = Phone::new(&format!("u{n}"), server.port);
+            phone.subscribe("nobody", "presence", 1);
+            let body = pidf(&format!("u{n}"), "open", "here");
+            assert_eq!(phone.publish("presence", None, Some(1), &body).code(), 200);
+        }
+        let rows = "SELECT (SELECT count(*) FROM presentity) + (SELECT count(*) FROM active_watchers)";
+        assert_eq!(server.tables().number(rows), 2 * MANY);
+        // Times in the tables are whole seconds.
+        std::thread::sleep(std::time::Duration::from_millis(2100));
+        let _ = server.rpc(&["presence.cleanup"]);
+        assert_eq!(server.tables().number(rows), 0, "publ_cache {publ}, subs_db_mode {subs}");
+    }
 }
