@@ -12,7 +12,7 @@ use presence_core::config::{PublMode, RetrieveOrder};
 use presence_core::host::{Change, Expired, Publication, Publications, Resource, Shown};
 use presence_core::package::{Package, PackageId, name_of};
 use presence_core::refusal::{Fault, Refusal};
-use presence_core::time::{Now, Seconds, Timestamp};
+use presence_core::time::{Now, Timestamp};
 use presence_core::uri::{sip_uri, split_sip_uri};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -272,7 +272,7 @@ impl Publications for Table {
             // What is still shown stays as it is: nobody has to be told.
             let refreshed = database::write(|db| {
                 let [domain, user, event, tag] = self.named(resource, etag);
-                let lives = Condition(col::EXPIRES, Op::Gt, Value::Int((now().unix + Seconds(1)).column()));
+                let lives = Condition(col::EXPIRES, Op::Gt, Value::Int(now().unix.column()));
                 db.update(table(), &[domain, user, event, tag, lives], &set)?;
                 Ok(database::changed_rows(db))
             })?;

@@ -34,8 +34,9 @@ fn a_lamp_goes_out_when_nobody_says_any_more_that_the_call_goes_on() {
         assert_eq!(expires(&reply), "2", "{what}: the publisher is told");
         assert!(bob.notify().body.contains("confirmed"), "{what}");
         // One that is still there says so, as it was told.
-        for _ in 0..3 {
-            assert_eq!(bob.notify_within(1.2), None, "{what}: it is shown on");
+        for _ in 0..5 {
+            // Times are whole seconds: of two there may be little more than one.
+            assert_eq!(bob.notify_within(0.6), None, "{what}: it is shown on");
             reply = alice.publish("dialog", Some(&tag(&reply)), Some(600), "");
             assert_eq!(expires(&reply), "2", "{what}");
         }

@@ -381,13 +381,6 @@ pub struct Change<'a> {
     pub priority: i32,
 }
 
-/// Whether a publication with this end may have been taken for one that has run out, by a request that came a little later
-/// than this one and was faster.
-#[must_use]
-pub fn may_be_over(expires: Timestamp, now: Timestamp) -> bool {
-    expires <= now + Seconds(1)
-}
-
 /// The shelf of publications.
 pub trait Publications {
     /// Puts a new publication there. `replace`: instead of one with the same tag. `about`: instead of those that may be about

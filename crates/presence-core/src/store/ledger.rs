@@ -27,8 +27,9 @@ use std::rc::Rc;
 
 /// Rows that are read at a time.
 const PAGE: usize = 64;
-/// How often a change is tried again because somebody else changed the row meanwhile.
-const TRIES: usize = 16;
+/// How often a change is tried again because somebody else changed the row meanwhile: of eight workers who tell of one
+/// presentity one may come too late many times. The patience of the request ends it sooner.
+const TRIES: usize = 64;
 
 /// Which rows of a resource are meant.
 #[derive(Clone, Copy, Debug)]

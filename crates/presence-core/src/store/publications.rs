@@ -7,7 +7,7 @@ use super::shard::{Shard, Trash, Wants};
 use super::slab::{NIL, Record};
 use crate::body::About;
 use crate::config::{Config, RetrieveOrder};
-use crate::host::{Change, Expired, Publication, Publications, Resource, Shown, may_be_over};
+use crate::host::{Change, Expired, Publication, Publications, Resource, Shown};
 use crate::package::PackageId;
 use crate::refusal::{Exhausted, Fault, Refusal};
 use crate::time::{Now, Timestamp};
@@ -202,7 +202,7 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
         let (now, hides) = (self.now.unix, self.config.hide_expired);
         let done = self.with(resource, etag, |shard, index| {
             // Without a document the state is the same, and nobody is told.
-            let was_hidden = hides && may_be_over(Timestamp(shard.shelf.at(index).expires), now);
+            let was_hidden = hides && shard.shelf.at(index).expires <= now.0;
             let is_new = change.body.is_some() || was_hidden;
             if is_new {
                 self::change(shard, shard.shelf.at(index).resource);
