@@ -42,15 +42,12 @@ impl Held {
 
     /// As it is.
     pub fn now(server: &Kamailio) -> Self {
-        Self { shm: server.shm_used(), pkg: pkg(server), heap: cpu::private_memory(server.pid()) }
+        Self {
+            shm: server.shm_used(),
+            pkg: server.pkg_used_by_each().into_values().sum(),
+            heap: cpu::private_memory(server.pid()),
+        }
     }
-}
-
-/// Each process reports its own figure when it next handles something.
-fn pkg(server: &Kamailio) -> i64 {
-    let answer = server.rpc(&["pkg.stats"]);
-    let used = answer.lines().filter_map(|line| line.trim().strip_prefix("used: ")?.trim().parse::<i64>().ok());
-    used.sum()
 }
 
 /// Bytes that each operation leaves behind.

@@ -31,17 +31,8 @@ fn private(server: &Kamailio) -> BTreeMap<String, i64> {
         let ping = phone.request("OPTIONS", &uri, &uri, &uri, ("t", ""), "ping", 1, &[], "");
         assert_eq!(phone.ask(&ping).code(), 200);
     }
-    let answer = server.rpc(&["pkg.stats"]);
-    let mut used = BTreeMap::new();
-    let mut entry = String::new();
-    for line in answer.lines().map(str::trim) {
-        match line.split_once(": ") {
-            Some(("entry", number)) => entry = number.trim().to_owned(),
-            Some(("used", bytes)) => drop(used.insert(entry.clone(), bytes.trim().parse().expect("a number"))),
-            _ => {}
-        }
-    }
-    assert!(used.len() > 3, "{answer}");
+    let used = server.pkg_used_by_each();
+    assert!(used.len() > 3, "{used:?}");
     used
 }
 

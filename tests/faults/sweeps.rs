@@ -61,7 +61,7 @@ impl Pair {
             && self.last(brief).is_some_and(over)
     }
 
-    /// With memory again the next sweep tells everybody, and memory and table agree.
+    /// With memory again the next sweep tells everybody, and memory and tables agree.
     fn catch_up(&mut self, server: &mut Kamailio, what: &str, brief: &Dialog) {
         testkit::wait_for(&format!("{what}: everybody to be told"), 8.0, || {
             let _ = server.rpc(&["presence.cleanup"]);
@@ -73,33 +73,49 @@ impl Pair {
     }
 }
 
-/// Allocations that a sweep makes in this mode, and how many failed.
-fn sweeps((publ, subs): (u8, u8)) {
-    let builder = stands_before(server(&SQLITE, publ, subs)).packages(&["presence_xml"]);
-    let mut server = builder.extra("modparam(\"tm\", \"wt_timer\", 200)").start();
-    let mut pair = Pair::meet(&server);
+/// Sweeps, the first one without any memory, then each without another one of its allocations. `prepare` lets something run
+/// out, and gives the dialog that does; what it is told is what is tried.
+fn each_fails(
+    (publ, subs): (u8, u8),
+    server: &mut Kamailio,
+    pair: &mut Pair,
+    prepare: impl Fn(&mut Kamailio, &mut Pair, &str) -> Dialog,
+) {
+    let mode = format!("publ_cache {publ}, subs_db_mode {subs}");
     let (mut number, mut failures) = (0, 0);
     loop {
         let (from, count) = if number == 0 { (1, ALL) } else { (number, 1) };
-        let what = format!("publ_cache {publ}, subs_db_mode {subs}: {count} allocations from {from} on");
-        let brief = pair.prepare(&what);
-        fail(&server, "presence", from, count);
+        let what = format!("{mode}: {count} allocations from {from} on");
+        let brief = prepare(server, pair, &what);
+        fail(server, "presence", from, count);
         let _ = server.rpc(&["presence.cleanup"]);
         pair.bob.listen(Duration::from_millis(50));
-        let (seen, failed) = seen(&server);
-        relent(&server);
+        let (seen, failed) = seen(server);
+        relent(server);
         failures += failed;
         // Nothing that lives on was taken for something else.
-        let kept =
-            |server: &Kamailio| server.tables().number("SELECT count(*) FROM active_watchers WHERE callid <> ''");
-        assert!(subs == 2 || kept(&server) >= KEPT as i64, "{what}");
-        pair.catch_up(&mut server, &what, &brief);
+        let kept = server.tables().number("SELECT count(*) FROM active_watchers WHERE callid <> ''");
+        assert!(subs == 2 || kept >= KEPT as i64, "{what}");
+        pair.catch_up(server, &what, &brief);
         if number > 0 && seen < number {
             break;
         }
         number += 1;
     }
-    println!("publ_cache {publ}, subs_db_mode {subs}: {} allocations by a sweep, {failures} failures", number - 1);
+    println!("{mode}: {} allocations by a sweep, {failures} failures", number - 1);
+}
+
+fn start((publ, subs): (u8, u8)) -> (Kamailio, Pair) {
+    let builder = stands_before(server(&SQLITE, publ, subs)).packages(&["presence_xml"]);
+    let server = builder.extra("modparam(\"tm\", \"wt_timer\", 200)").start();
+    let pair = Pair::meet(&server);
+    (server, pair)
+}
+
+/// The server runs on from one sweep to the next.
+fn sweeps(modes: (u8, u8)) {
+    let (mut server, mut pair) = start(modes);
+    each_fails(modes, &mut server, &mut pair, |_, pair, what| pair.prepare(what));
     // Whoever stops without memory has written everything, too.
     for dialog in &mut pair.kept {
         assert_eq!(pair.bob.resubscribe(dialog, 800).code(), 200);
@@ -109,21 +125,16 @@ fn sweeps((publ, subs): (u8, u8)) {
     let rows = server.tables().number(
         "SELECT count(*) FROM active_watchers WHERE remote_cseq = (SELECT max(remote_cseq) FROM active_watchers)",
     );
-    assert_eq!(rows, KEPT as i64, "subs_db_mode {subs}: the last flush");
+    assert_eq!(rows, KEPT as i64, "{modes:?}: the last flush");
 }
 
 /// With the table alone the server's memory is empty when it starts: whoever is told by the first sweep needs some.
 fn first_sweeps(publ: u8) {
-    let builder = stands_before(server(&SQLITE, publ, 3)).packages(&["presence_xml"]);
-    let mut server = builder.extra("modparam(\"tm\", \"wt_timer\", 200)").start();
-    let mut pair = Pair::meet(&server);
-    let (mut number, mut failures) = (0, 0);
-    loop {
-        let (from, count) = if number == 0 { (1, ALL) } else { (number, 1) };
-        let what = format!("publ_cache {publ}, the table alone: {count} allocations from {from} on");
+    let (mut server, mut pair) = start((publ, 3));
+    each_fails((publ, 3), &mut server, &mut pair, |server, pair, what| {
         pair.bob.inbox.clear();
         let brief = pair.bob.subscribe("alice", "presence", 300);
-        let reply = pair.alice.publish("presence", None, Some(300), &pidf("alice", "closed", &what));
+        let reply = pair.alice.publish("presence", None, Some(300), &pidf("alice", "closed", what));
         assert_eq!(reply.code(), 200, "{reply:?}");
         pair.bob.listen(Duration::from_millis(300));
         server.stop();
@@ -132,19 +143,8 @@ fn first_sweeps(publ: u8) {
              UPDATE presentity SET expires = strftime('%s','now') - 3 WHERE expires < strftime('%s','now') + 400;",
         );
         server.try_start_again().expect("a start");
-        fail(&server, "presence", from, count);
-        let _ = server.rpc(&["presence.cleanup"]);
-        pair.bob.listen(Duration::from_millis(50));
-        let (seen, failed) = seen(&server);
-        relent(&server);
-        failures += failed;
-        pair.catch_up(&mut server, &what, &brief);
-        if number > 0 && seen < number {
-            break;
-        }
-        number += 1;
-    }
-    println!("publ_cache {publ}, the table alone: {} allocations by a first sweep, {failures} failures", number - 1);
+        brief
+    });
 }
 
 #[test]

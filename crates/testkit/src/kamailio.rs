@@ -4,6 +4,7 @@ pub use crate::database::Database;
 pub use crate::place::{free_port, kill_all};
 use crate::place::{make_folder, new_folder, remove};
 use crate::tables::Tables;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::UdpSocket;
@@ -583,11 +584,25 @@ impl Kamailio {
         value.and_then(|v| v.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {answer}"))
     }
 
+    /// Private memory in use by each process, by its entry in `pkg.stats`: each counts when it next handles something.
+    #[must_use]
+    pub fn pkg_used_by_each(&self) -> BTreeMap<String, i64> {
+        let answer = self.rpc(&["pkg.stats"]);
+        let (mut used, mut entry) = (BTreeMap::new(), "");
+        for (name, value) in answer.lines().filter_map(|line| line.trim().split_once(": ")) {
+            match name {
+                "entry" => entry = value.trim(),
+                "used" => drop(used.insert(entry.to_owned(), value.trim().parse().expect("a number"))),
+                _ => {}
+            }
+        }
+        used
+    }
+
     /// Private memory in use by the process that uses most.
     #[must_use]
     pub fn pkg_used(&self) -> i64 {
-        let answer = self.rpc(&["pkg.stats"]);
-        answer.lines().filter_map(|l| l.trim().strip_prefix("used: ")?.trim().parse().ok()).max().unwrap_or(0)
+        self.pkg_used_by_each().into_values().max().unwrap_or(0)
     }
 
     /// Stops it as an operator would, and waits.
