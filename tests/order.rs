@@ -12,22 +12,28 @@ const ROUNDS: u32 = 5;
 
 #[test]
 fn in_memory_the_last_state_is_told_last() {
-    Trial { mode: 0, watchers: WATCHERS, rounds: ROUNDS }.run();
+    Trial { mode: 0, watchers: WATCHERS, clients: 2, rounds: ROUNDS }.run();
 }
 
 #[test]
 fn with_write_through_the_last_state_is_told_last() {
-    Trial { mode: 1, watchers: WATCHERS, rounds: ROUNDS }.run();
+    Trial { mode: 1, watchers: WATCHERS, clients: 2, rounds: ROUNDS }.run();
 }
 
 #[test]
 fn with_write_back_the_last_state_is_told_last() {
-    Trial { mode: 2, watchers: WATCHERS, rounds: ROUNDS }.run();
+    Trial { mode: 2, watchers: WATCHERS, clients: 2, rounds: ROUNDS }.run();
 }
 
 #[test]
 fn with_the_database_alone_the_last_state_is_told_last() {
-    Trial { mode: 3, watchers: WATCHERS, rounds: ROUNDS }.run();
+    Trial { mode: 3, watchers: WATCHERS, clients: 2, rounds: ROUNDS }.run();
+}
+
+/// What only one client publishes is not read from the table again.
+#[test]
+fn from_one_client_the_last_state_is_told_last() {
+    [1, 2].iter().for_each(|mode| Trial { mode: *mode, watchers: WATCHERS, clients: 1, rounds: ROUNDS }.run());
 }
 
 #[test]

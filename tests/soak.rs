@@ -32,18 +32,20 @@ fn soak(storage: Storage) {
     endurance::run(storage, number("SOAK_OPS", 100_000), ROUNDS);
 }
 
-/// `SOAK_MINUTES` (10), `SOAK_LOAD` (0.6 of what the server can do), `SOAK_FAULT_EVERY` (30 s), `SOAK_MODE` (1, or some of
-/// memory, 1, 2 and 3 with commas between them), `SOAK_SEED`.
+/// `SOAK_MINUTES` (10), `SOAK_LOAD` (0.6 of what the server can do), `SOAK_FAULT_EVERY` (30 s), `SOAK_FAULTS` (only those
+/// whose names contain this), `SOAK_MODE` (1, or some of memory, 1, 2 and 3 with commas between them), `SOAK_SEED`.
 #[test]
 #[ignore = "takes minutes: make soak"]
 fn mixed_traffic_with_faults() {
     let modes = std::env::var("SOAK_MODE").unwrap_or_else(|_| "1".into());
+    let faults: &str = std::env::var("SOAK_FAULTS").unwrap_or_default().leak();
     for mode in modes.split(',').map(mixed::Mode::named) {
         let trial = mixed::Trial {
             mode,
             time: Duration::from_secs_f64(number("SOAK_MINUTES", 10.0) * 60.0),
             load: number("SOAK_LOAD", 0.6),
             fault_every: Duration::from_secs_f64(number("SOAK_FAULT_EVERY", 30.0)),
+            faults,
             seed: number("SOAK_SEED", 1),
         };
         trial.run();
@@ -54,7 +56,7 @@ fn mixed_traffic_with_faults() {
 #[ignore = "takes minutes: make soak"]
 fn the_last_state_is_told_last() {
     let rounds: u32 = number("SOAK_ROUNDS", 100);
-    (0..=3).for_each(|mode| bursts::Trial { mode, watchers: 1500, rounds }.run());
+    (0..=3).for_each(|mode| bursts::Trial { mode, watchers: 1500, clients: 2, rounds }.run());
 }
 
 #[test]

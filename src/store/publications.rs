@@ -305,6 +305,10 @@ impl Publications for Table {
         })
     }
 
+    fn is_only(&mut self, resource: Resource<'_>) -> bool {
+        self.is_indexed() && self.store.indexed(resource) == Ok(1)
+    }
+
     fn all(&mut self, resource: Resource<'_>) -> Result<Vec<Shown>, Fault> {
         let mut all = match self.is_indexed().then(|| self.store.indexed(resource)) {
             Some(Ok(0)) => return Ok(Vec::new()),

@@ -1,5 +1,5 @@
-//! Two clients publish for one presentity at the same time, and many watch: two PUBLISHes back to back, and bursts of
-//! fifty, with eight workers. Every watcher ends up with the last state of both, no NOTIFY shows an older state than one
+//! Two clients publish for one presentity at the same time, or one as fast as it is answered, and many watch: two PUBLISHes
+//! back to back, and bursts of fifty, with eight workers. Every watcher ends up with the last state of all clients, no NOTIFY shows an older state than one
 //! with a lower CSeq, and no CSeq is used twice or goes back.
 //!
 //! The stock module fails: a worker's NOTIFYs pass those of another one, and the older state wins.
@@ -18,6 +18,7 @@ pub struct Trial {
     /// `subs_db_mode`: 0 without a database, the others with SQLite.
     pub mode: u8,
     pub watchers: u32,
+    pub clients: u32,
     /// Of each kind of burst.
     pub rounds: u32,
 }
@@ -51,7 +52,7 @@ impl Trial {
         let mut all = load.run(&Phase::Subscribe { count: self.watchers, presentities: 1, first: 0 }).tally;
         for burst in BURSTS {
             let start = Instant::now();
-            let fanout = Fanout { presentity: 0, rounds: self.rounds, burst, clients: 2, probe: None };
+            let fanout = Fanout { presentity: 0, rounds: self.rounds, burst, clients: self.clients, probe: None };
             let tally = load.run(&Phase::Fanout(fanout)).tally;
             println!("{}", self.line(burst, &tally, start.elapsed()));
             all.merge(tally);
@@ -67,11 +68,12 @@ impl Trial {
     fn line(self, burst: u32, tally: &Tally, took: Duration) -> String {
         let n = &tally.notifies;
         format!(
-            "subs_db_mode {}, {} watchers, {} rounds of {burst} PUBLISHes: {} NOTIFYs; {} watchers with an old state at a \
+            "subs_db_mode {}, {} watchers, {} rounds of {burst} PUBLISHes from {}: {} NOTIFYs; {} watchers with an old state at a \
              round's end, {} NOTIFYs with an older state, {} CSeqs back, {} used again; {:.1} s",
             self.mode,
             self.watchers,
             self.rounds,
+            self.clients,
             n.seen,
             n.lost,
             n.stale,

@@ -31,6 +31,7 @@ mod private;
 mod scarce;
 mod servers;
 mod start;
+mod statements;
 mod sweeps;
 mod swept;
 mod whole;

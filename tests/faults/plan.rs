@@ -13,6 +13,8 @@ const FOLDER: &str = env!("CARGO_TARGET_TMPDIR");
 pub enum Fault {
     /// Nothing.
     None,
+    /// Nothing either, but steps are counted.
+    Counted,
     /// This one fails, and so many in all from there on, and they are not done.
     NotDone(u64, u64),
     /// This one is done, and then said to have failed.
@@ -60,6 +62,7 @@ impl Plan {
     pub fn set(&self, fault: Fault) {
         let (what, at, count, delay) = match fault {
             Fault::None => (0, 0, 0, 0),
+            Fault::Counted => (1, u64::MAX, 0, 0),
             Fault::NotDone(at, count) => (1, at, count, 0),
             Fault::DoneAndDenied(at) => (2, at, 1, 0),
             Fault::All => (3, 0, 0, 0),
@@ -69,6 +72,11 @@ impl Plan {
             Fault::CutAfter(at) => (7, at, 1, 0),
         };
         self.0.set(&[(0, 0), (1, 0), (2, at), (3, count), (4, 0), (5, delay), (0, what)]);
+    }
+
+    /// Steps since then, unless nothing was set.
+    pub fn steps(&self) -> u64 {
+        self.0.get(1)
     }
 
     /// Steps that failed since then.

@@ -79,24 +79,25 @@ impl Kind {
 /// The kinds one after the other, each as often as the others, in an order that the seed gives.
 pub struct Draw {
     random: Random,
+    all: Vec<Kind>,
     left: Vec<Kind>,
-    mode: Mode,
 }
 
 impl Draw {
-    pub fn new(mode: Mode, seed: u64) -> Self {
-        Self { random: Random::new(seed), left: Vec::new(), mode }
+    /// Of those whose names contain `only`.
+    pub fn new(mode: Mode, seed: u64, only: &str) -> Self {
+        let of_database = if mode == Mode::Memory { &[][..] } else { &Kind::OF_DATABASE };
+        let all = [&Kind::OTHERS[..], &Kind::KILLS, of_database].concat();
+        let all: Vec<Kind> = all.into_iter().filter(|kind| kind.name().contains(only)).collect();
+        assert!(all.iter().any(|kind| !Kind::KILLS.contains(kind)), "SOAK_FAULTS={only}: no fault for the whole time");
+        Self { random: Random::new(seed), all, left: Vec::new() }
     }
 
     /// The next one; without `kills` it is none of these.
     pub fn next(&mut self, kills: bool) -> Kind {
         loop {
             if self.left.is_empty() {
-                self.left.extend(Kind::OTHERS);
-                self.left.extend(Kind::KILLS);
-                if self.mode != Mode::Memory {
-                    self.left.extend(Kind::OF_DATABASE);
-                }
+                self.left.clone_from(&self.all);
             }
             let place = self.random.below(self.left.len());
             let kind = self.left.swap_remove(place);
@@ -322,7 +323,7 @@ fn server(trial: &Trial, plan: &Plan) -> Kamailio {
         .listen("LISTEN_TCP")
         .before(&format!("tcp_children=4\nloadmodule \"{}\"", scarce.display()))
         .extra(&format!("modparam(\"tm\", \"fr_timer\", {})", super::FR_TIMER.as_millis()))
-        .extra(&format!("modparam(\"tm\", \"wt_timer\", {})", super::WT_TIMER.as_millis()))
+        .extra(&format!("modparam(\"tm\", \"wt_timer\", {})", trial.mode.remembers().as_millis()))
         .param("max_expires", super::MAX_EXPIRES)
         .param("clean_period", 1)
         .param("db_update_period", 1)

@@ -28,9 +28,6 @@ use std::time::{Duration, Instant};
 /// How long a NOTIFY may be without an answer (tm's `fr_timer`), and until that has been noticed by all.
 const FR_TIMER: Duration = Duration::from_secs(30);
 const NOTIFY_PATIENCE: Duration = Duration::from_secs(34);
-/// How long tm remembers a request that it has answered (`wt_timer`): as long as RFC 3261 17.2.2 has it. A copy may wait
-/// in the server's socket while all workers do for the database; with tm's 5 s it would be a new request.
-const WT_TIMER: Duration = Duration::from_secs(32);
 /// How long a request is sent again (64 * T1 of RFC 3261 17.1.2).
 const REQUEST_PATIENCE: Duration = Duration::from_secs(32);
 /// A fault explains answers that come so long after it.
@@ -82,6 +79,15 @@ impl Mode {
     }
 }
 
+impl Mode {
+    /// How long tm remembers a request that it has answered (`wt_timer`): as long as RFC 3261 17.2.2 has it. A copy may
+    /// wait in the server's socket while all workers do for the database; with tm's 5 s it would be a new request. In
+    /// memory nobody waits, and three times as many requests would fill the server's memory.
+    fn remembers(self) -> Duration {
+        Duration::from_secs(if self == Self::Memory { 8 } else { 32 })
+    }
+}
+
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -99,6 +105,8 @@ pub struct Trial {
     /// The part of the capacity that is used.
     pub load: f64,
     pub fault_every: Duration,
+    /// Only faults whose names contain this.
+    pub faults: &'static str,
     pub seed: u64,
 }
 
@@ -247,7 +255,7 @@ impl Run {
         let names = ["subscriptions", "publications", "subscriptions_leaving"];
         self.wait("everything to run out", 150, |run| names.iter().all(|name| run.stage.server.status(name) == 0));
         // tm frees what has ended after some seconds.
-        sleep(WT_TIMER + FR_TIMER);
+        sleep(self.trial.mode.remembers() + FR_TIMER);
         let server = &self.stage.server;
         let Held { shm, pkg, heap } = Held::at_rest(server);
         Level { texts: server.status("text_bytes"), host: shm - server.status("shm_bytes"), pkg, heap }
@@ -268,7 +276,7 @@ impl Run {
 
     /// The load, and the faults.
     fn go_on(&mut self, start: Instant) {
-        let mut draw = Draw::new(self.trial.mode, self.trial.seed);
+        let mut draw = Draw::new(self.trial.mode, self.trial.seed, self.trial.faults);
         self.stage.tell(Order::Rate(self.capacity * self.trial.load));
         self.counted = (self.stage.server.pid(), cpu::used(self.stage.server.pid()));
         let mut next = self.trial.fault_every;

@@ -93,6 +93,9 @@ pub struct Watcher {
     ended: bool,
     /// The last NOTIFYs, for complaints.
     history: VecDeque<(Instant, u32, [Option<u32>; CLIENTS])>,
+    /// What was asked last, when, and what was answered; and how the last NOTIFY was.
+    asked: Option<(Step, Instant, u16)>,
+    answered: Option<(Instant, Option<u16>)>,
 }
 
 impl Watcher {
@@ -123,6 +126,8 @@ impl Watcher {
             told_at: now,
             ended: false,
             history: VecDeque::new(),
+            asked: None,
+            answered: None,
         }
     }
 
@@ -135,6 +140,20 @@ impl Watcher {
         if self.shown[client].is_none() {
             self.newest[client] = 0;
         }
+    }
+
+    /// What is known of it, for complaints; times are seconds before now.
+    fn story(&self, now: Instant) -> String {
+        let ago = |at: Instant| -> f32 { now.saturating_duration_since(at).as_secs_f32() };
+        let asked = self.asked.map(|(step, at, code)| (step, ago(at), code));
+        let answered = self.answered.map(|(at, code)| (ago(at), code));
+        let told: Vec<_> = self.history.iter().map(|(at, cseq, shown)| (ago(*at), cseq, shown)).collect();
+        let (number, life, phase, winfo, wire) = (self.number, self.life, self.phase, self.is_winfo, self.wire);
+        let over = ago(self.over_at);
+        format!(
+            "watcher {number}, life {life}, {phase:?}, winfo {winfo}, wire {wire}, over {over} ago, asked {asked:?}, \
+             answered {answered:?}, told {told:?}"
+        )
     }
 
     /// The next dialog is a new one.
@@ -203,6 +222,7 @@ impl Driver {
         let shaky = self.is_shaky(sent);
         let watcher = &mut self.watchers[index];
         watcher.asking = false;
+        watcher.asked = Some((step, now, code));
         match (step, code / 100) {
             (Step::Initial | Step::Fetch, 2) => {
                 if watcher.to_tag != to_tag {
@@ -279,23 +299,19 @@ impl Driver {
         }
         self.hear(index, message);
         let watcher = &mut self.watchers[index];
-        let until = Instant::now() + super::NOTIFY_PATIENCE;
-        match watcher.mood {
+        let code = match watcher.mood {
             Mood::Good => Some(200),
             Mood::Busy => Some(503),
-            Mood::Silent => {
-                watcher.doubt = Some(until);
-                None
-            }
-            Mood::Garbage => {
-                watcher.doubt = Some(until);
-                Some(0)
-            }
-            Mood::Code(code) => {
-                watcher.doubt = Some(until);
-                Some(code)
-            }
+            Mood::Silent => None,
+            Mood::Garbage => Some(0),
+            Mood::Code(code) => Some(code),
+        };
+        let now = Instant::now();
+        if !matches!(watcher.mood, Mood::Good | Mood::Busy) {
+            watcher.doubt = Some(now + super::NOTIFY_PATIENCE);
         }
+        watcher.answered = Some((now, code));
+        code
     }
 
     fn watcher_of(&self, call_id: &str) -> Option<(usize, u32)> {
@@ -403,17 +419,18 @@ impl Driver {
             let certain = watcher.doubt.is_none() && watcher.mood == Mood::Good;
             if late && strict {
                 if certain && !watcher.unsettled {
-                    let what = format!("watcher {}, life {}, {:?}", watcher.number, watcher.life, watcher.phase);
+                    let what = watcher.story(now);
                     self.account.lost("last NOTIFYs of a dialog", || what);
                 }
                 watcher.leave();
             }
-            if watcher.phase != Phase::Open || !strict || !certain {
+            // One that was told the end waits for an answer that the server may have had no memory for.
+            if watcher.phase != Phase::Open || watcher.ended || !strict || !certain {
                 continue;
             }
             if watcher.owed.is_some_and(|since| since < by) {
                 watcher.owed = None;
-                let what = format!("watcher {}, life {}", watcher.number, watcher.life);
+                let what = watcher.story(now);
                 self.account.lost("NOTIFYs after a SUBSCRIBE", || what);
             }
             if watcher.is_winfo || watcher.history.is_empty() {

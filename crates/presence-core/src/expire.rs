@@ -2,6 +2,7 @@
 
 use crate::body;
 use crate::host::{Expired, Host, Publications, Resource, Shown, Subscriptions, Tied};
+use crate::notify::News;
 use crate::package::{Family, Package, PackageId};
 use crate::server::Server;
 
@@ -32,7 +33,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         for Expired { uri, package, shown } in &over {
             // A lamp goes out where its dialog is said to be over, and not where nothing is said any more.
             let gone = shown.as_ref().and_then(|shown| dialogs_over(shown, uri));
-            self.tell_of_loss(Resource { uri, package: *package }, gone.as_ref());
+            self.tell_of_loss(Resource { uri, package: *package }, gone.map_or(News::Unread, News::Gone));
         }
         over.len() == STEP
     }
@@ -50,7 +51,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             Tied::Publication(resource, etag) => {
                 let Ok(shown) = self.publications.remove(resource, etag) else { return };
                 let gone = self.taken_away(resource, shown);
-                self.tell_of_loss(resource, Some(&gone));
+                self.tell_of_loss(resource, News::Gone(gone));
             }
         }
     }
@@ -64,13 +65,13 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         over.unwrap_or(shown)
     }
 
-    /// A publication is gone that its publisher did not take away. `gone` is what is shown as such, if anything is.
-    fn tell_of_loss(&mut self, resource: Resource<'_>, gone: Option<&Shown>) {
+    /// A publication is gone that its publisher did not take away.
+    fn tell_of_loss(&mut self, resource: Resource<'_>, news: News) {
         let packages = self.host.packages();
         let has_spheres = resource.package.of(&packages).is_some_and(|p| self.has_spheres(p));
         let affected = if has_spheres { self.decide_again(resource) } else { Vec::new() };
         if !self.host.config().delete_without_notify {
-            self.fan_out(resource, gone, b"");
+            self.fan_out(resource, &news, b"");
         }
         self.tell_of_decisions(resource, affected);
     }

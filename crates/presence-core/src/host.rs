@@ -48,6 +48,14 @@ pub enum Tied<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Version(pub u32);
 
+impl Version {
+    /// After one change more.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
 /// What the body of a NOTIFY is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Content {
@@ -351,6 +359,12 @@ pub struct Shown {
     pub received: Timestamp,
 }
 
+impl From<Publication> for Shown {
+    fn from(p: Publication) -> Self {
+        Self { body: p.body, sender: p.sender, expires: p.expires, received: p.received }
+    }
+}
+
 /// A publication that ran out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Expired {
@@ -400,6 +414,10 @@ pub trait Publications {
     fn remove(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Shown, Refusal>;
     /// The publication with this tag.
     fn get(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Option<Shown>, Fault>;
+    /// Whether a resource has one publication and no more, so that who has just written it need not read it.
+    fn is_only(&mut self, _resource: Resource<'_>) -> bool {
+        false
+    }
     /// The publications of a resource that are shown, in the order in which they are combined.
     fn all(&mut self, resource: Resource<'_>) -> Result<Vec<Shown>, Fault>;
     /// Takes up to `budget` publications away that ran out; with what they showed, where the package is `wanted`. Those in

@@ -27,6 +27,16 @@ struct Document {
     body: Option<Vec<u8>>,
 }
 
+/// What is known of a change before it is told.
+pub(crate) enum News {
+    /// Nothing: the state has to be read.
+    Unread,
+    /// This publication was taken away: it is shown as gone.
+    Gone(Shown),
+    /// This one was written, and the version was that before.
+    Written(Shown, Version),
+}
+
 /// The document that was read last, for others who are told of the same state.
 struct LastRead {
     uri: Vec<u8>,
@@ -73,24 +83,24 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         Ok(())
     }
 
-    /// The state of a resource changed: tells everybody. `gone` is a publication that was just removed. What fails is
-    /// tried again later.
-    pub(crate) fn fan_out(&mut self, resource: Resource<'_>, gone: Option<&Shown>, except: &[u8]) {
-        if self.try_fan_out(resource, gone, except).is_err() {
+    /// The state of a resource changed: tells everybody. What fails is tried again later.
+    pub(crate) fn fan_out(&mut self, resource: Resource<'_>, news: &News, except: &[u8]) {
+        if self.try_fan_out(resource, news, except).is_err() {
             self.subscriptions.postpone(resource);
         }
     }
 
-    fn try_fan_out(&mut self, resource: Resource<'_>, gone: Option<&Shown>, except: &[u8]) -> Result<(), Fault> {
+    fn try_fan_out(&mut self, resource: Resource<'_>, news: &News, except: &[u8]) -> Result<(), Fault> {
         if self.subscriptions.changed(resource)?.is_none() {
             return Ok(());
         }
-        let document = |server: &mut Self| match gone {
-            Some(gone) => server.document_after(resource, gone),
-            None => server.document(resource, b"", false),
+        let document = |server: &mut Self| match news {
+            News::Gone(gone) => server.document_after(resource, gone),
+            News::Written(written, before) => server.document_with(resource, written, *before),
+            News::Unread => server.document(resource, b"", false),
         };
         let has_read = self.tell_all(resource, document, except, None)?;
-        if let (false, Some(gone)) = (has_read, gone) {
+        if let (false, News::Gone(gone)) = (has_read, news) {
             // Those who have a NOTIFY on its way see the removal with the next one.
             self.document_after(resource, gone)?;
         }
@@ -103,7 +113,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         for _ in 0..budget {
             let Some((uri, package)) = self.subscriptions.postponed() else { return };
             let resource = Resource { uri: &uri, package };
-            if self.try_fan_out(resource, None, b"").is_ok() {
+            if self.try_fan_out(resource, &News::Unread, b"").is_ok() {
                 failures = 0;
                 continue;
             }
@@ -288,7 +298,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         let version = self.subscriptions.version(resource);
         let packages = self.host.packages();
         let package = resource.package.of(&packages).filter(|p| !p.is_winfo());
-        let Some(&Package { aggregates, family, .. }) = package else { return Ok(Document { version, body: None }) };
+        let Some(package @ &Package { aggregates, .. }) = package else { return Ok(Document { version, body: None }) };
         if aggregates {
             let steady = !transitional;
             if let Some(body) = self.subscriptions.cached(resource, version, steady) {
@@ -296,26 +306,47 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             }
         }
         let publications = self.publications.all(resource)?;
-        let body = if aggregates {
-            self.aggregate(resource, &publications, None)
-        } else {
-            match publications.last() {
-                Some(last) if family == Family::SharedLine && is_own(&last.sender, contact) => {
-                    Some(empty_dialog_info(resource.uri))
-                }
-                Some(last) => Some(last.body.clone()),
-                // What is said of a line that had a call which nobody ended.
-                None if family == Family::SharedLine && self.host.config().ends_dialogs() => {
-                    Some(empty_dialog_info(resource.uri))
-                }
-                None => None,
-            }
-        };
+        let body = self.combine(resource, package, &publications, contact);
         if let (true, true, Some(body)) = (aggregates, self.publications.is_exclusive(), &body) {
             let until = publications.iter().map(|p| p.expires).min().unwrap_or(Timestamp(u32::MAX));
             self.subscriptions.cache(resource, version, Some(until), body);
         }
         Ok(Document { version, body })
+    }
+
+    /// The document after this publication was written. It is not read again if it is the only one, and this was the only
+    /// change since the version was `before`: whoever writes later has a higher version, and brings that.
+    fn document_with(&mut self, resource: Resource<'_>, written: &Shown, before: Version) -> Result<Document, Fault> {
+        let version = self.subscriptions.version(resource);
+        let packages = self.host.packages();
+        match resource.package.of(&packages) {
+            Some(package) if version == before.next() && self.publications.is_only(resource) => {
+                let body = self.combine(resource, package, core::slice::from_ref(written), b"");
+                Ok(Document { version, body })
+            }
+            _ => self.document(resource, b"", false),
+        }
+    }
+
+    /// What a resource with these publications shows to a watcher with this Contact.
+    fn combine(
+        &mut self,
+        resource: Resource<'_>,
+        package: &Package,
+        publications: &[Shown],
+        contact: &[u8],
+    ) -> Option<Vec<u8>> {
+        if package.aggregates {
+            return self.aggregate(resource, publications, None);
+        }
+        let is_line = package.family == Family::SharedLine;
+        match publications.last() {
+            Some(last) if is_line && is_own(&last.sender, contact) => Some(empty_dialog_info(resource.uri)),
+            Some(last) => Some(last.body.clone()),
+            // What is said of a line that had a call which nobody ended.
+            None if is_line && self.host.config().ends_dialogs() => Some(empty_dialog_info(resource.uri)),
+            None => None,
+        }
     }
 
     /// The document for those who saw a publication that was just removed: it is shown as gone.
@@ -419,7 +450,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
 
     /// Tells everybody again: the state was changed behind the server's back (`pres_refresh_watchers`).
     pub fn refresh(&mut self, uri: &[u8], package: PackageId) {
-        self.fan_out(Resource { uri, package }, None, b"");
+        self.fan_out(Resource { uri, package }, &News::Unread, b"");
     }
 }
 

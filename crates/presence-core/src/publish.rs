@@ -2,8 +2,9 @@
 
 use crate::body;
 use crate::etag::EntityTag;
-use crate::host::{Change, Host, Publication, Publications, Resource, Shown, Subscriptions, Tied};
+use crate::host::{Change, Host, Publication, Publications, Resource, Shown, Subscriptions, Tied, Version};
 use crate::media;
+use crate::notify::News;
 use crate::package::{Family, Package};
 use crate::refusal::Refusal;
 use crate::render;
@@ -54,8 +55,7 @@ pub struct Incoming<'a> {
 
 /// What the watchers have to be told of.
 struct NewState {
-    /// The publication that was removed.
-    gone: Option<Shown>,
+    news: News,
     /// Who published, for shared lines: it is not told itself.
     sender: Vec<u8>,
 }
@@ -108,11 +108,11 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             (Some(etag), Some(Seconds(0))) => self.remove(incoming, etag, reply)?,
             (Some(etag), _) => self.change(incoming, package, etag, reply)?,
         };
-        let Some(NewState { gone, sender }) = told else { return Ok(()) };
+        let Some(NewState { news, sender }) = told else { return Ok(()) };
         // DIFFERS: the C module does so before it writes the publication, and then answers 500.
         let changed = self.sphere(incoming.resource) != before;
         let affected = if changed { self.decide_again(incoming.resource) } else { Vec::new() };
-        self.fan_out(incoming.resource, gone.as_ref(), &sender);
+        self.fan_out(incoming.resource, &news, &sender);
         self.tell_of_decisions(incoming.resource, affected);
         Ok(())
     }
@@ -156,10 +156,17 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         // takes the place of "terminated".
         let about = if package.family == Family::Dialog { body::about(incoming.body) } else { None };
         let replace = incoming.replace || lifetime.is_none();
+        let before = self.version_in_table(incoming.resource);
         self.publications.insert(incoming.resource, &publication, replace, about.as_ref())?;
         self.follow(incoming.resource, None, Some((&publication.etag, publication.expires)));
         self.confirm(reply, lifetime.unwrap_or_default(), &publication.etag);
-        Ok(Some(NewState { gone: None, sender: publication.sender }))
+        let sender = publication.sender.clone();
+        let news = match before {
+            // One that is about a dialog may have been put there with another document.
+            Some(before) if about.is_none() => News::Written(publication.into(), before),
+            _ => News::Unread,
+        };
+        Ok(Some(NewState { news, sender }))
     }
 
     fn remove(&mut self, incoming: &Incoming<'_>, etag: &[u8], reply: bool) -> Told {
@@ -167,7 +174,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         self.follow(incoming.resource, Some(etag), None);
         self.confirm(reply, Seconds(0), etag);
         let gone = self.taken_away(incoming.resource, gone);
-        Ok(Some(NewState { gone: Some(gone), sender: incoming.sender.unwrap_or_default().to_vec() }))
+        Ok(Some(NewState { news: News::Gone(gone), sender: incoming.sender.unwrap_or_default().to_vec() }))
     }
 
     fn change(&mut self, incoming: &Incoming<'_>, package: &Package, etag: &[u8], reply: bool) -> Told {
@@ -196,11 +203,29 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             received: now,
             priority: self.host.priority(),
         };
+        let before = self.version_in_table(incoming.resource);
         let is_new = self.publications.modify(incoming.resource, etag, &change)?;
         self.follow(incoming.resource, Some(etag), Some((&new_etag, change.expires)));
         self.confirm(reply, lifetime.unwrap_or_default(), &new_etag);
         // DIFFERS: the C module tells every watcher of a mere refresh; the state is the same (RFC 3903 6, step 6).
-        Ok(is_new.then(|| NewState { gone: None, sender: incoming.sender.unwrap_or_default().to_vec() }))
+        Ok(is_new.then(|| {
+            let sender = incoming.sender.unwrap_or_default().to_vec();
+            let news = match (body, before) {
+                // Who publishes a shared line may be known from before only.
+                (Some(body), Some(before)) if package.family != Family::SharedLine => {
+                    let (body, expires) = (body.to_vec(), change.expires);
+                    News::Written(Shown { body, sender: sender.clone(), expires, received: now }, before)
+                }
+                _ => News::Unread,
+            };
+            NewState { news, sender }
+        }))
+    }
+
+    /// The version before a publication is written to a table, where it counts all changes.
+    fn version_in_table(&mut self, resource: Resource<'_>) -> Option<Version> {
+        let counts_all = self.host.config().subs.in_memory() && !self.publications.is_exclusive();
+        counts_all.then(|| self.subscriptions.version(resource))
     }
 
     /// A publication has another tag and another end: it goes with the connection that this came by (`expire_on_close`).

@@ -11,6 +11,7 @@ mod intervals;
 mod lists;
 #[path = "journeys.rs"]
 mod memory;
+mod reads;
 mod storage;
 mod turns;
 #[path = "journeys.rs"]
