@@ -173,6 +173,10 @@ impl Host for Surroundings<'_, '_> {
         kamailio::proc::unique_id()
     }
 
+    fn handed_over(&mut self) {
+        crate::timers::wake();
+    }
+
     fn priority(&mut self) -> i32 {
         if settings().xavp.is_empty() {
             return 0;

@@ -77,7 +77,7 @@ params! {
         db_update_period = 100, "seconds between sweeps of expired subscriptions, and between flushes in subs_db_mode 2; 0 or less: none";
         waitn_time = 5, "seconds within which a NOTIFY is sent that was kept back";
         notifier_poll_rate = 10, "times per second that a notifier process looks for NOTIFYs that wait";
-        notifier_processes = 1, "processes that send NOTIFYs which wait, with subs_db_mode 3; there is always one";
+        notifier_processes = 1, "processes that send NOTIFYs which wait, and those to the rest of many watchers; there is always one";
         force_delete = 0, "1: delete expired publications without telling the watchers";
         startup_mode = 1, "0: publications that expired while the server was down are loaded too";
         expires_offset = 0, "seconds that the Expires of a reply to PUBLISH is shorter than the publication lives";
@@ -167,7 +167,7 @@ pub struct Settings {
     pub shards: usize,
     /// `pres_subs_mode`.
     pub subs_pv: bool,
-    /// Processes that send NOTIFYs which wait: `notifier_processes` with `subs_db_mode` 3, but at least one.
+    /// Processes that send NOTIFYs which wait: `notifier_processes`, but at least one.
     pub notifiers: u32,
     /// How often they look (`notifier_poll_rate`).
     pub poll_interval: Duration,
@@ -327,12 +327,8 @@ impl Settings {
                 )
             })?),
         };
-        let notifiers = if core.subs == SubsMode::Database {
-            let n = p.notifier_processes.get();
-            within("notifier_processes", corrected("notifier_processes", n, n >= 0, 0), 0, 64)?.max(1)
-        } else {
-            1
-        };
+        let n = p.notifier_processes.get();
+        let notifiers = within("notifier_processes", corrected("notifier_processes", n, n >= 0, 0), 0, 64)?.max(1);
         let shards = p.subs_htable_size.get();
         let shards = corrected("subs_htable_size", shards, shards >= 1, 9);
         within(

@@ -4,6 +4,7 @@ use crate::commands::with_server;
 use crate::params::settings;
 use crate::store::{self, database, rows};
 use crate::{auth, host};
+use kamailio::bell::Bell;
 use kamailio::lock::Gate;
 use kamailio::log;
 use kamailio::timer;
@@ -15,8 +16,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Dialogs, and postponed changes, of one tick.
+/// Dialogs of one tick, and changes that are told until dialogs are looked at again.
 const PER_TICK: usize = 1000;
+const CHANGES: usize = 8;
 /// Milliseconds between two looks at the connections.
 const LOOK: u64 = 1000;
 /// Rows of one transaction.
@@ -32,6 +34,16 @@ const LEFT_TO_OTHERS: Seconds = Seconds(60);
 /// Held by the process that flushes.
 static FLUSH: OnceLock<Gate> = OnceLock::new();
 
+/// Wakes a notifier.
+static BELL: OnceLock<Bell> = OnceLock::new();
+
+/// A notifier has something to do at once.
+pub fn wake() {
+    if let Some(bell) = BELL.get() {
+        bell.ring();
+    }
+}
+
 /// Registers the timers and the processes; in `mod_init`.
 pub fn register() -> bool {
     let settings = settings();
@@ -39,7 +51,14 @@ pub fn register() -> bool {
         log!(Error, "no shared memory for the flush: start the server with more (-m)");
         return false;
     };
-    let mut fine = FLUSH.set(gate).is_ok();
+    let bell = match Bell::create() {
+        Ok(bell) => bell,
+        Err(error) => {
+            log!(Error, "nothing to wake notifiers with: {error}");
+            return false;
+        }
+    };
+    let mut fine = FLUSH.set(gate).is_ok() && BELL.set(bell).is_ok();
     if let Some(period) = settings.clean_period {
         fine &= timer::register(settings.timer, clean, period);
     }
@@ -58,7 +77,7 @@ pub fn fork() -> bool {
     (0..settings().notifiers).all(|n| {
         // One is enough to look after the connections.
         let job = if n == 0 { look_and_tick } else { tick };
-        timer::fork_every(&format!("PRESENCE NOTIFIER {n}"), settings().poll_interval, job)
+        timer::fork_forever(&format!("PRESENCE NOTIFIER {n}"), job)
     })
 }
 
@@ -81,12 +100,19 @@ fn look_and_tick() {
     tick();
 }
 
-/// Sends what waits: NOTIFYs that were kept back or whose predecessor was not answered, changes that were put off.
+/// Waits, and sends what waits: NOTIFYs that were kept back or whose predecessor was not answered, changes that were put
+/// off or handed over.
 fn tick() {
-    with_server(None, |server| {
+    if let Some(bell) = BELL.get() {
+        bell.wait(settings().poll_interval);
+    }
+    let (more, _) = with_server(None, |server| {
         server.go_on_with_overdue(PER_TICK);
-        server.tell_postponed(PER_TICK);
+        server.tell_postponed(CHANGES)
     });
+    if more == Some(true) {
+        wake();
+    }
 }
 
 /// `clean_period`: publications and watchers who wait.

@@ -3,6 +3,7 @@
 
 mod bursts;
 mod lamps;
+mod rests;
 
 use bursts::Trial;
 use testkit::Database;
@@ -34,6 +35,12 @@ fn with_the_database_alone_the_last_state_is_told_last() {
 #[test]
 fn from_one_client_the_last_state_is_told_last() {
     [1, 2].iter().for_each(|mode| Trial { mode: *mode, watchers: WATCHERS, clients: 1, rounds: ROUNDS }.run());
+}
+
+/// With the database alone whoever brings a change tells all, as only that one knows how far it has come.
+#[test]
+fn many_watchers_leave_the_worker_to_the_next_request() {
+    [0, 1, 2].iter().for_each(|mode| rests::run(*mode));
 }
 
 #[test]

@@ -56,24 +56,11 @@ impl Victim {
         }
         // It answers while it still makes its processes.
         let found = testkit::wait_for("its processes", 10.0, || {
-            let found = self.pids(&server.rpc(&["core.psx"]));
+            let mut found = server.processes();
+            found.retain(|(_, what)| what.contains(self.name()));
             (!found.is_empty()).then_some(found)
         });
-        Some(found[place as usize % found.len()])
-    }
-
-    /// Its processes in Kamailio's list.
-    fn pids(self, list: &str) -> Vec<u32> {
-        let (mut found, mut pid) = (Vec::new(), 0);
-        for line in list.lines().map(str::trim) {
-            if let Some(number) = line.strip_prefix("PID: ") {
-                pid = number.trim().parse().unwrap_or(0);
-            }
-            if line.starts_with("DSC: ") && line.to_ascii_lowercase().contains(self.name()) {
-                found.push(pid);
-            }
-        }
-        found
+        Some(found[place as usize % found.len()].0)
     }
 }
 

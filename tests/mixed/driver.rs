@@ -261,7 +261,13 @@ impl Driver {
 
     fn look_around(&mut self, now: Instant) {
         if !self.is_down {
-            self.wires.iter_mut().for_each(Wire::connect);
+            for wire in 0..self.wires.len() {
+                if !self.wires[wire].is_up() {
+                    // Sending may have found that out, and told nobody.
+                    self.lost_connection(wire);
+                    self.wires[wire].connect();
+                }
+            }
         }
         self.let_publications_run_out(now);
         self.look_at_watchers(now);

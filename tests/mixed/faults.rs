@@ -245,18 +245,10 @@ impl Stage {
     }
 
     fn worker(&mut self) -> u32 {
-        let list = self.server.rpc(&["core.psx"]);
-        let mut workers = Vec::new();
-        let mut pid = 0;
-        for line in list.lines().map(str::trim) {
-            if let Some(number) = line.strip_prefix("PID: ") {
-                pid = number.trim().parse().unwrap_or(0);
-            }
-            if line.starts_with("DSC: ") && line.contains("receiver") && !line.contains("main") {
-                workers.push(pid);
-            }
-        }
-        assert!(!workers.is_empty(), "no worker in {list}");
+        let all = self.server.processes();
+        let is_worker = |what: &str| what.contains("receiver") && !what.contains("main");
+        let workers: Vec<u32> = all.iter().filter(|(_, what)| is_worker(what)).map(|(pid, _)| *pid).collect();
+        assert!(!workers.is_empty(), "no worker in {all:?}");
         self.random.pick(&workers)
     }
 

@@ -3,7 +3,7 @@
 use super::driver::{Asked, Driver, MARGIN, Sent};
 use super::state::{CLIENTS, digits};
 use loadgen::{Arrival, Sequence};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::time::{Duration, Instant};
 use testkit::Message;
@@ -69,7 +69,8 @@ pub struct Watcher {
     pub mood: Mood,
     to_tag: String,
     cseq: u32,
-    sequence: Sequence,
+    /// Of each dialog that the server may have begun for it, by its tag.
+    sequences: HashMap<String, Sequence>,
     /// The state of each publisher that was shown last, and the least number that this can be.
     shown: [Option<u32>; CLIENTS],
     /// The greatest that it can be.
@@ -111,7 +112,7 @@ impl Watcher {
             mood: Mood::Good,
             to_tag: String::new(),
             cseq: 0,
-            sequence: Sequence::default(),
+            sequences: HashMap::new(),
             shown: [None; CLIENTS],
             newest: [0; CLIENTS],
             highest: [0; CLIENTS],
@@ -227,7 +228,7 @@ impl Driver {
             (Step::Initial | Step::Fetch, 2) => {
                 if watcher.to_tag != to_tag {
                     // NOTIFYs came from a dialog that the server began and could not tell about.
-                    (watcher.sequence, watcher.highest, watcher.version) = (Sequence::default(), [0; CLIENTS], None);
+                    (watcher.highest, watcher.version) = ([0; CLIENTS], None);
                     watcher.ended = false;
                 }
                 to_tag.clone_into(&mut watcher.to_tag);
@@ -331,7 +332,8 @@ impl Driver {
             let (seen, version, history) = (watcher.highest, watcher.version, &watcher.history);
             format!("watcher {index}.{}, seen {seen:?}, version {version:?}, {history:?}: {message:?}", watcher.life)
         };
-        match watcher.sequence.arrive(message.cseq(), request) {
+        let sequence = watcher.sequences.entry(watcher.to_tag.clone()).or_default();
+        match sequence.arrive(message.cseq(), request) {
             Arrival::New => {}
             Arrival::Again => {
                 account.again[0] += 1;

@@ -86,12 +86,12 @@ fn notifier_poll_rate_says_how_often_a_notifier_looks() {
 fn there_are_as_many_notifiers_as_notifier_processes_says() {
     for wanted in [1, 3] {
         let server = with_tables().param("subs_db_mode", 3).param("notifier_processes", wanted).start();
-        let notifiers = |line: &&str| line.contains("dsc: ") && line.contains("notifier");
         // The workers answer before the main process has forked the notifiers.
-        let processes = testkit::wait_for("the notifiers", 10.0, || {
-            let processes = server.rpc(&["core.psx"]).to_lowercase();
-            (processes.lines().filter(notifiers).count() >= wanted).then_some(processes)
+        let notifiers = testkit::wait_for("the notifiers", 10.0, || {
+            let notifiers: Vec<_> =
+                server.processes().into_iter().filter(|(_, what)| what.contains("notifier")).collect();
+            (notifiers.len() >= wanted).then_some(notifiers)
         });
-        assert_eq!(processes.lines().filter(notifiers).count(), wanted, "{processes}");
+        assert_eq!(notifiers.len(), wanted, "{notifiers:?}");
     }
 }

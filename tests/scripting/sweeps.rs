@@ -58,11 +58,10 @@ fn startup_mode_says_whether_what_has_run_out_is_shown_until_it_is_swept() {
 
 /// What kind of process has written a line.
 fn process_of(server: &Kamailio, line: &str) -> String {
-    let pid = line.split('(').nth(1).and_then(|rest| rest.split(')').next()).expect("a process").to_owned();
-    let list = server.rpc(&["core.psx"]);
-    let mut lines = list.lines().map(str::trim);
-    lines.by_ref().find(|line| *line == format!("PID: {pid}")).unwrap_or_else(|| panic!("no process {pid} in {list}"));
-    lines.find_map(|line| line.strip_prefix("DSC: ")).unwrap_or_default().to_owned()
+    let pid = line.split('(').nth(1).and_then(|rest| rest.split(')').next()).expect("a process");
+    let all = server.processes();
+    let process = all.iter().find(|process| process.0.to_string() == pid);
+    process.unwrap_or_else(|| panic!("no process {pid} in {all:?}")).1.clone()
 }
 
 #[test]

@@ -7,6 +7,7 @@
 // A request must not stop the server.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod bell;
 pub mod db;
 pub mod entry;
 pub mod heap;

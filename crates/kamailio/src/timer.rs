@@ -3,7 +3,6 @@
 use core::ffi::{c_int, c_uint, c_void};
 use kamailio_shim as raw;
 use std::ffi::CString;
-use std::time::Duration;
 
 /// Which of the host's timer processes runs a job (`timer_mode`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,7 +18,7 @@ pub type Job = fn();
 
 unsafe extern "C" fn run(_ticks: c_uint, job: *mut c_void) {
     crate::entry::guard("timer", (), || {
-        // SAFETY: `job` is what `register` or `fork_every` passed: a function pointer in disguise.
+        // SAFETY: `job` is what `register` or `fork_forever` passed: a function pointer in disguise.
         let job = unsafe { core::mem::transmute::<*mut c_void, Job>(job) };
         job();
     });
@@ -50,12 +49,13 @@ pub fn announce_processes(count: i32) -> bool {
     }
 }
 
-/// Forks an announced process that calls the job every `interval`; only in `child_init` of the main process.
+/// Forks an announced process that calls the job again and again, which waits by itself; only in `child_init` of the main
+/// process.
 #[must_use]
-pub fn fork_every(name: &str, interval: Duration, job: Job) -> bool {
+pub fn fork_forever(name: &str, job: Job) -> bool {
     let Ok(name) = CString::new(name) else { return false };
-    let microseconds = c_int::try_from(interval.as_micros()).unwrap_or(c_int::MAX).max(1);
     let text = name.as_ptr().cast_mut();
-    // SAFETY: as in `register`; the host copies the name, and the new process stays in this call.
-    unsafe { raw::fork_basic_utimer(raw::PROC_TIMER, text, 1, Some(run), job as *mut c_void, microseconds) >= 0 }
+    // SAFETY: as in `register`; the host copies the name, and the new process stays in this call. It looks for changes of
+    // the host's settings, and sleeps for a microsecond, before each call.
+    unsafe { raw::fork_basic_utimer(raw::PROC_TIMER, text, 1, Some(run), job as *mut c_void, 1) >= 0 }
 }

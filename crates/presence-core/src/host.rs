@@ -56,6 +56,17 @@ impl Version {
     }
 }
 
+/// A change that somebody else is to tell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Postponed {
+    /// The resource's URI.
+    pub uri: Vec<u8>,
+    /// The package.
+    pub package: PackageId,
+    /// Some were told, and the rest is to be.
+    pub is_rest: bool,
+}
+
 /// What the body of a NOTIFY is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Content {
@@ -167,6 +178,9 @@ pub trait Host {
     fn waiting_watchers(&mut self, resource: Resource<'_>) -> Result<Vec<Watcher>, Fault>;
     /// Sends a NOTIFY with this document as its body; the package may still adapt it to the watcher.
     fn send(&mut self, notice: &Notice, body: &[u8]) -> Sent;
+    /// A change was handed over: whoever tells what was postponed ([`crate::server::Server::tell_postponed`]) has something
+    /// to do. Surroundings that look often enough do nothing.
+    fn handed_over(&mut self) {}
     /// Something came by the connection of the request that is being handled, if it has one, and ends then at the
     /// latest: when the connection is gone before, [`crate::server::Server::cut`] is called. Surroundings without
     /// connections do nothing.
@@ -284,8 +298,13 @@ pub trait Subscriptions {
     }
     /// A change of a resource could not be told: it is told later. False if even that cannot be kept in mind.
     fn postpone(&mut self, resource: Resource<'_>) -> bool;
-    /// A resource whose change was put off a while ago.
-    fn postponed(&mut self) -> Option<(Vec<u8>, PackageId)>;
+    /// Somebody else goes on with telling a change, as [`Self::postponed`] says, at once. False where nobody else knows how
+    /// far this has come.
+    fn hand_over(&mut self, _resource: Resource<'_>) -> bool {
+        false
+    }
+    /// A resource whose change was put off a while ago, or was handed over.
+    fn postponed(&mut self) -> Option<Postponed>;
     /// Before the state is read that is told: lines up the next few watchers, where their rows are read first.
     fn line_up(&mut self, resource: Resource<'_>, except: &[u8]) -> Result<Line, Fault> {
         let _ = (resource, except);

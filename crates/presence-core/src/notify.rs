@@ -2,8 +2,8 @@
 
 use crate::body::empty_dialog_info;
 use crate::host::{
-    Content, Decision, Due, Host, Landing, Line, Notice, Publications, Request, Resource, Sent, Shown, Subscriptions,
-    Token, Version,
+    Content, Decision, Due, Host, Landing, Line, Notice, Postponed, Publications, Request, Resource, Sent, Shown,
+    Subscriptions, Token, Version,
 };
 use crate::outcome::{self, Answer};
 use crate::package::{Family, Package, PackageId, name_of};
@@ -20,6 +20,12 @@ const UNSENT_IN_A_ROW: usize = 4;
 /// After how many changes or dialogs in a row that cannot be told, because something cannot be read or written, the rest is
 /// left for later.
 const UNTOLD_IN_A_ROW: usize = 4;
+
+/// Watchers whom a worker tells of a change, which takes a few milliseconds; the others are told by somebody else, so that it
+/// can take the next request.
+const BY_WORKER: usize = 128;
+/// Watchers whom somebody else tells before it looks at what else there is to do.
+const AT_A_TIME: usize = 512;
 
 /// A document, and the version of the state that it shows at least.
 struct Document {
@@ -99,7 +105,9 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             News::Written(written, before) => server.document_with(resource, written, *before),
             News::Unread => server.document(resource, b"", false),
         };
-        let has_read = self.tell_all(resource, document, except, None)?;
+        // One who is not told is named with the request.
+        let most = if except.is_empty() { BY_WORKER } else { usize::MAX };
+        let has_read = self.tell_all(resource, document, except, None, most)?;
         if let (false, News::Gone(gone)) = (has_read, news) {
             // Those who have a NOTIFY on its way see the removal with the next one.
             self.document_after(resource, gone)?;
@@ -107,22 +115,31 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         Ok(())
     }
 
-    /// Tells of changes that could not be told when they came, until a few in a row cannot be told again.
-    pub fn tell_postponed(&mut self, budget: usize) {
+    /// Tells of changes that could not be told when they came, or not to all, until a few in a row cannot be told again.
+    /// False if nothing is left for now.
+    pub fn tell_postponed(&mut self, budget: usize) -> bool {
         let mut failures = 0;
         for _ in 0..budget {
-            let Some((uri, package)) = self.subscriptions.postponed() else { return };
+            let Some(Postponed { uri, package, is_rest }) = self.subscriptions.postponed() else { return false };
             let resource = Resource { uri: &uri, package };
-            if self.try_fan_out(resource, &News::Unread, b"").is_ok() {
+            let told = if is_rest {
+                // The version is the same, and so is the document.
+                let document = |server: &mut Self| server.document(resource, b"", true);
+                self.tell_all(resource, document, b"", None, AT_A_TIME).map(drop)
+            } else {
+                self.try_fan_out(resource, &News::Unread, b"")
+            };
+            if told.is_ok() {
                 failures = 0;
                 continue;
             }
             self.subscriptions.postpone(resource);
             failures += 1;
             if failures == UNTOLD_IN_A_ROW {
-                return;
+                return false;
             }
         }
+        true
     }
 
     /// The watchers of a resource are about to change: makes room, so that those who watch them can be told.
@@ -137,7 +154,7 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         let told = match self.subscriptions.changed(resource) {
             Ok(Some(version)) => {
                 let no_state = |_: &mut Self| Ok(Document { version, body: None });
-                self.tell_all(resource, no_state, b"", changed.map(Watcher::of)).map(drop)
+                self.tell_all(resource, no_state, b"", changed.map(Watcher::of), usize::MAX).map(drop)
             }
             Ok(None) => Ok(()),
             Err(fault) => Err(fault),
@@ -147,15 +164,17 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
         }
     }
 
-    /// Tells those who stand in line. Whether the state had to be read for that.
+    /// Tells those who stand in line, or `most` of them and hands the rest over. Whether the state had to be read for that.
     fn tell_all(
         &mut self,
         resource: Resource<'_>,
         mut read: impl FnMut(&mut Self) -> Result<Document, Fault>,
         except: &[u8],
         changed: Option<Watcher>,
+        most: usize,
     ) -> Result<bool, Fault> {
         let mut watchers = WatcherList { changed, all: None };
+        let mut told = 0;
         let mut document: Option<Document> = None;
         let mut batch = Vec::new();
         loop {
@@ -172,10 +191,15 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             if batch.is_empty() && line == Line::InMemory {
                 return Ok(true);
             }
+            told += batch.len();
             for notice in batch.drain(..) {
                 if self.send(&notice, known.body.as_deref(), &mut watchers) {
                     self.tell(notice.token, resource);
                 }
+            }
+            if told >= most && line == Line::InMemory && self.subscriptions.hand_over(resource) {
+                self.host.handed_over();
+                return Ok(true);
             }
             document = Some(known);
         }

@@ -584,6 +584,21 @@ impl Kamailio {
         value.and_then(|v| v.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {answer}"))
     }
 
+    /// Its processes and what each of them is, in small letters (`core.psx`). It answers while it still makes them.
+    #[must_use]
+    pub fn processes(&self) -> Vec<(u32, String)> {
+        let list = self.rpc(&["core.psx"]);
+        let (mut found, mut pid) = (Vec::new(), 0);
+        for (name, value) in list.lines().filter_map(|line| line.trim().split_once(": ")) {
+            match name {
+                "PID" => pid = value.trim().parse().expect("a number"),
+                "DSC" => found.push((pid, value.to_ascii_lowercase())),
+                _ => {}
+            }
+        }
+        found
+    }
+
     /// Private memory in use by each process, by its entry in `pkg.stats`: each counts when it next handles something.
     #[must_use]
     pub fn pkg_used_by_each(&self) -> BTreeMap<String, i64> {

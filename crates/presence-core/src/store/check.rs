@@ -167,6 +167,7 @@ fn check_shard<A: Allocator + Clone>(shard: &Shard<A>) -> Result<Census, &'stati
     census.publications = placed;
     census.queued = length::<Queue, _, _>(&shard.slots, shard.queue)?;
     length::<super::records::Late, _, _>(&shard.resources, shard.late)?;
+    length::<super::records::Late, _, _>(&shard.resources, shard.rest)?;
     census.rows_behind = length::<Dirty, _, _>(&shard.slots, shard.dirty)?;
     Ok(census)
 }

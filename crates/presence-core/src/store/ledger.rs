@@ -12,10 +12,10 @@ use super::{Handle, Store};
 use crate::config::Config;
 use crate::dialog::DialogId;
 use crate::host::{
-    Authorisation, Counted, Due, Landing, Line, Notice, Rejected, Renewal, Request, Resource, Subscriptions, Token,
-    Version,
+    Authorisation, Counted, Due, Landing, Line, Notice, Postponed, Rejected, Renewal, Request, Resource, Subscriptions,
+    Token, Version,
 };
-use crate::package::{Package, PackageId};
+use crate::package::Package;
 use crate::refusal::{Exhausted, Fault, Refusal};
 use crate::status::Status;
 use crate::subscription::{Field, Subscription, Texts};
@@ -581,7 +581,7 @@ impl<A: Allocator + Clone, R: RawMutex, L: Ledger> Subscriptions for TableBook<'
         self.slots.postpone(resource)
     }
 
-    fn postponed(&mut self) -> Option<(Vec<u8>, PackageId)> {
+    fn postponed(&mut self) -> Option<Postponed> {
         self.slots.postponed()
     }
 

@@ -4,7 +4,7 @@
 //! that comes or goes meanwhile may be in it or not.
 
 use super::publications;
-use super::records::Stage;
+use super::records::{Stage, Wait};
 use super::shard::Shard;
 use super::slab::NIL;
 use super::{SLOT_BITS, Store};
@@ -213,7 +213,7 @@ impl Tally {
             return;
         }
         self.resources += 1;
-        self.late += u64::from(resource.is_late);
+        self.late += u64::from(resource.waits != Wait::No);
         if resource.publication_count > 0 || resource.indexed > 0 {
             let counts = self.of(resource.package);
             counts.publications += u64::from(resource.publication_count);

@@ -166,10 +166,22 @@ pub struct Resource<A: Allocator> {
     /// Until when the document also holds for new watchers; 0: it does not.
     pub body_until: u32,
     pub package: PackageId,
-    /// Its last change could not be told: since when, on the steady clock.
+    /// What of its last change waits to be told by somebody else.
+    pub waits: Wait,
+    /// Since when, on the steady clock, if it could not be told.
     pub late_since: u64,
     pub late: Links,
-    pub is_late: bool,
+}
+
+/// In which of a shard's two lists a resource is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wait {
+    /// In none.
+    No,
+    /// Its change could not be told, and is after a while.
+    Late,
+    /// Some of its many watchers were told, the rest is at once.
+    Rest,
 }
 
 impl<A: Allocator> Record for Resource<A> {
@@ -188,9 +200,9 @@ impl<A: Allocator> Record for Resource<A> {
             body_version: 0,
             body_until: 0,
             package: PackageId(0),
+            waits: Wait::No,
             late_since: 0,
             late: Links::NONE,
-            is_late: false,
         }
     }
 }
@@ -198,7 +210,7 @@ impl<A: Allocator> Record for Resource<A> {
 impl<A: Allocator> Resource<A> {
     /// Whether nothing needs it any more.
     pub fn is_idle(&self) -> bool {
-        self.users == 0 && self.publication_count == 0 && self.indexed == 0 && !self.is_late
+        self.users == 0 && self.publication_count == 0 && self.indexed == 0 && self.waits == Wait::No
     }
 }
 
@@ -282,7 +294,7 @@ chains! {
     Timer: Slot.timer, "Subscriptions by the second at which they run out.";
     Queue: Slot.queue, "Dialogs with a NOTIFY under way and another one to follow, or held; the oldest first.";
     Dirty: Slot.dirty, "Subscriptions whose row is behind.";
-    Late: Resource.late, "Resources whose last change could not be told.";
+    Late: Resource.late, "Resources whose last change could not be told; or the rest of whose watchers is to be told.";
     Place: Shelved.place, "The publications of a resource, in the order in which they came.";
     ShelfTimer: Shelved.timer, "Publications by the second at which they run out.";
 }

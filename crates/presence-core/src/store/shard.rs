@@ -4,7 +4,7 @@
 use super::chain::{Ends, push, unlink};
 use super::index::{Index, Table};
 use super::records::{
-    Block, Dirty, Flight, Late, Queue, Resource, ShelfTimer, Shelved, Slot, Stage, Stored, Timer, Watch,
+    Block, Dirty, Flight, Late, Queue, Resource, ShelfTimer, Shelved, Slot, Stage, Stored, Timer, Wait, Watch,
 };
 use super::slab::{self, NIL, Slab, Supply};
 use super::wheel::Wheel;
@@ -34,6 +34,7 @@ pub struct Shard<A: Allocator> {
     pub queue: Ends,
     pub dirty: Ends,
     pub late: Ends,
+    pub rest: Ends,
     pub match_uris: UriMatch,
 }
 
@@ -109,6 +110,7 @@ impl<A: Allocator + Clone> Shard<A> {
             queue: Ends::EMPTY,
             dirty: Ends::EMPTY,
             late: Ends::EMPTY,
+            rest: Ends::EMPTY,
             match_uris,
         })
     }
@@ -177,11 +179,38 @@ impl<A: Allocator + Clone> Shard<A> {
 
     /// A change of a resource is told later.
     pub fn put_off(&mut self, number: u32, now: u64) {
-        let resource = self.resources.at_mut(number);
-        resource.late_since = now;
-        if !core::mem::replace(&mut resource.is_late, true) {
-            push::<Late, _, _>(&mut self.resources, &mut self.late, number);
+        self.resources.at_mut(number).late_since = now;
+        self.wait(number, Wait::Late);
+    }
+
+    /// A change of a resource is told by somebody else: after a while, or to the rest of its watchers.
+    pub fn wait(&mut self, number: u32, wait: Wait) {
+        let known = core::mem::replace(&mut self.resources.at_mut(number).waits, wait);
+        if known == wait {
+            return;
         }
+        match known {
+            Wait::No => {}
+            Wait::Late => unlink::<Late, _, _>(&mut self.resources, &mut self.late, number),
+            Wait::Rest => unlink::<Late, _, _>(&mut self.resources, &mut self.rest, number),
+        }
+        match wait {
+            Wait::No => {}
+            Wait::Late => push::<Late, _, _>(&mut self.resources, &mut self.late, number),
+            Wait::Rest => push::<Late, _, _>(&mut self.resources, &mut self.rest, number),
+        }
+    }
+
+    /// The next resource of whose change somebody waits to be told, and how. It does not wait any more.
+    pub fn next_waiting(&mut self, now: u64, pause: u64) -> Option<(u32, Wait)> {
+        let (number, wait) = match (self.rest.first, self.late.first) {
+            (NIL, NIL) => return None,
+            (NIL, late) if now.saturating_sub(self.resources.at(late).late_since) < pause => return None,
+            (NIL, late) => (late, Wait::Late),
+            (rest, _) => (rest, Wait::Rest),
+        };
+        self.wait(number, Wait::No);
+        Some((number, wait))
     }
 
     // --- subscriptions

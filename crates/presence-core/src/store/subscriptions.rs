@@ -1,18 +1,18 @@
 //! The book of subscriptions over the store.
 
-use super::chain::unlink;
 use super::dialogs::{CANDIDATES, Dialogs, Inserted};
 use super::index::{Index, Table};
-use super::records::{Block, Flight, Late, Stage, Stored};
+use super::records::{Block, Flight, Stage, Stored, Wait};
 use super::shard::{Fate, Shard, Trash, Wants};
 use super::slab::NIL;
 use super::{Handle, Store};
 use crate::config::{Config, SubsMode};
 use crate::dialog::DialogId;
 use crate::host::{
-    Authorisation, Counted, Due, Landing, Notice, Rejected, Renewal, Request, Resource, Subscriptions, Token, Version,
+    Authorisation, Counted, Due, Landing, Notice, Postponed, Rejected, Renewal, Request, Resource, Subscriptions,
+    Token, Version,
 };
-use crate::package::{Package, PackageId};
+use crate::package::Package;
 use crate::refusal::{Exhausted, Fault, Refusal};
 use crate::status::Status;
 use crate::subscription::{Field, Subscription, Texts};
@@ -537,24 +537,29 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
         kept.is_ok()
     }
 
-    fn postponed(&mut self) -> Option<(Vec<u8>, PackageId)> {
+    fn hand_over(&mut self, resource: Resource<'_>) -> bool {
+        let key = self.store.key(resource);
+        let Ok(part) = self.store.shard(self.store.shard_of(key.hash)) else { return false };
+        let known = part.with(|shard| shard.find(key).map(|found| shard.wait(found, Wait::Rest)));
+        known.is_ok_and(|known| known.is_some())
+    }
+
+    fn postponed(&mut self) -> Option<Postponed> {
         let now = self.now.steady.0;
+        let count = self.store.shard_count();
         let mut trash: Trash<A> = Vec::with_capacity(4);
-        (0..self.store.shard_count()).find_map(|number| {
-            let late = self.store.shard(number).ok()?.with(|shard| {
-                let first = shard.late.first;
-                if first == NIL || now.saturating_sub(shard.resources.at(first).late_since) < LATER {
-                    return None;
-                }
-                unlink::<Late, _, _>(&mut shard.resources, &mut shard.late, first);
-                let resource = shard.resources.at_mut(first);
-                resource.is_late = false;
-                let named = (resource.uri.as_deref().unwrap_or_default().to_vec(), resource.package);
+        // Not always the same one first: a resource with very many watchers keeps no other waiting.
+        let start = now as usize % count;
+        (start..start + count).find_map(|number| {
+            let waiting = self.store.shard(number % count).ok()?.with(|shard| {
+                let (first, wait) = shard.next_waiting(now, LATER)?;
+                let resource = shard.resources.at(first);
+                let (uri, package) = (resource.uri.as_deref().unwrap_or_default().to_vec(), resource.package);
                 shard.let_go_if_idle(first, &mut trash);
-                Some(named)
+                Some(Postponed { uri, package, is_rest: wait == Wait::Rest })
             });
             trash.clear();
-            late.ok()?
+            waiting.ok()?
         })
     }
 

@@ -12,6 +12,7 @@ mod lists;
 #[path = "journeys.rs"]
 mod memory;
 mod reads;
+mod rests;
 mod storage;
 mod turns;
 #[path = "journeys.rs"]
