@@ -84,8 +84,17 @@ fn notifier_poll_rate_says_how_often_a_notifier_looks() {
 
 #[test]
 fn there_are_as_many_notifiers_as_notifier_processes_says() {
+    count_notifiers(3);
+}
+
+#[test]
+fn notifier_processes_counts_in_other_modes_too() {
+    count_notifiers(1);
+}
+
+fn count_notifiers(mode: u8) {
     for wanted in [1, 3] {
-        let server = with_tables().param("subs_db_mode", 3).param("notifier_processes", wanted).start();
+        let server = with_tables().param("subs_db_mode", mode).param("notifier_processes", wanted).start();
         // The workers answer before the main process has forked the notifiers.
         let notifiers = testkit::wait_for("the notifiers", 10.0, || {
             let notifiers: Vec<_> =
