@@ -1,7 +1,7 @@
 //! What the script functions do. Return codes as the C module has them: 1 for success, -1 for failure.
 
 use crate::abi::{packages, pv};
-use crate::host::Surroundings;
+use crate::host::{self, Surroundings};
 use crate::ingress;
 use crate::params::settings;
 use crate::store::{self, database};
@@ -9,7 +9,7 @@ use kamailio::log;
 use kamailio::msg::Message;
 use kamailio::str::{show, show_start};
 use kamailio::uri::UserHost;
-use presence_core::host::{Publications, Resource, Subscriptions};
+use presence_core::host::{Host as _, Publications, Resource, Subscriptions};
 use presence_core::publish::Incoming;
 use presence_core::refusal::{Cap, Refusal};
 use presence_core::server::Server;
@@ -24,8 +24,9 @@ pub fn with_server<R>(
 ) -> (Option<R>, bool) {
     let _waits = msg.is_some().then(database::wait_for_one_answer);
     let mut host = Surroundings::new(msg);
-    let result =
-        store::with(|subscriptions, publications| run(&mut Server { host: &mut host, subscriptions, publications }));
+    let result = store::with(host.now(), |subscriptions, publications| {
+        run(&mut Server { host: &mut host, subscriptions, publications })
+    });
     if result.is_none() {
         log!(Error, "there is no store: modparam db_url is not set, or the server is only starting");
     }
@@ -127,7 +128,7 @@ fn resource<'a>(function: &str, presentity: &'a [u8], event: &[u8]) -> Option<Re
 /// `pres_has_subscribers(presentity_uri, event)`.
 pub fn has_subscribers(presentity: &[u8], event: &[u8]) -> i32 {
     let Some(resource) = resource("pres_has_subscribers", presentity, event) else { return -1 };
-    let watchers = store::with(|subscriptions, _| subscriptions.watchers(resource));
+    let watchers = store::with(host::now(), |subscriptions, _| subscriptions.watchers(resource));
     if watchers.is_some_and(|w| w.is_ok_and(|w| !w.is_empty())) { 1 } else { -1 }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::abi::pv;
 use crate::commands::with_server;
+use crate::host::now;
 use crate::params::settings;
 use crate::store;
 use kamailio::log;
@@ -37,7 +38,9 @@ fn completed(done: &Completed<'_>) {
 /// `event_route[presence:notify-reply]` or `event_callback`, over the NOTIFY as it was sent.
 fn run_route(token: Token, done: &Completed<'_>) {
     let Some(route) = ROUTE.get().copied().flatten() else { return };
-    let Some(subscription) = store::with(|subscriptions, _| subscriptions.of_token(token)).flatten() else { return };
+    let Some(subscription) = store::with(now(), |subscriptions, _| subscriptions.of_token(token)).flatten() else {
+        return;
+    };
     let reply = if done.code == 408 || done.reply.is_null() { pv::no_answer() } else { done.reply };
     pv::with_current(&subscription, || pv::with_reply(reply, || route.run_over(done.request)));
 }

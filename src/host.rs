@@ -25,6 +25,8 @@ const PRIORITY_EPOCH: u32 = 1_420_070_400;
 #[derive(Debug)]
 pub struct Surroundings<'m, 'r> {
     msg: Option<&'m mut Message<'r>>,
+    /// When the input came: whatever it leads to counts from here, so that a NOTIFY never grants more than the reply.
+    now: Now,
     packages: Rc<[Package]>,
     replied: bool,
     /// The rules of the presentity that is being told of: asked for once.
@@ -34,7 +36,7 @@ pub struct Surroundings<'m, 'r> {
 impl<'m, 'r> Surroundings<'m, 'r> {
     /// For a request; or for something else, which nobody waits for.
     pub fn new(msg: Option<&'m mut Message<'r>>) -> Self {
-        Self { msg, packages: packages::all(), replied: false, rules: None }
+        Self { msg, now: now(), packages: packages::all(), replied: false, rules: None }
     }
 
     /// Whether a final reply was sent.
@@ -75,7 +77,7 @@ pub fn now() -> Now {
 
 impl Host for Surroundings<'_, '_> {
     fn now(&self) -> Now {
-        now()
+        self.now
     }
 
     fn random(&mut self) -> u64 {

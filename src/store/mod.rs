@@ -22,6 +22,7 @@ use kamailio::shm::Pool;
 use presence_core::config::{PublMode, SubsMode};
 use presence_core::host::{Publications, Subscriptions};
 use presence_core::store::{Book, Shelf, Store, TableBook, Ties};
+use presence_core::time::Now;
 use presence_core::uri::UriMatch;
 use std::rc::Rc;
 use std::sync::OnceLock;
@@ -64,9 +65,12 @@ pub fn create() -> bool {
     }
 }
 
-/// Runs something with the book of subscriptions and the shelf of publications, for one input.
-pub fn with<R>(run: impl FnOnce(&mut (dyn Subscriptions + '_), &mut (dyn Publications + '_)) -> R) -> Option<R> {
-    let (store, config, packages, now) = (shared()?, &settings().core, packages::all(), now());
+/// Runs something with the book of subscriptions and the shelf of publications, for one input, which came `now`.
+pub fn with<R>(
+    now: Now,
+    run: impl FnOnce(&mut (dyn Subscriptions + '_), &mut (dyn Publications + '_)) -> R,
+) -> Option<R> {
+    let (store, config, packages) = (shared()?, &settings().core, packages::all());
     let (mut shelf, mut presentity);
     let publications: &mut dyn Publications = if config.publ == PublMode::Memory {
         shelf = Shelf { store, config, now };

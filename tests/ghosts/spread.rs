@@ -12,7 +12,7 @@ fn granted(reply: &Message) -> u32 {
 #[test]
 fn what_is_granted_differs_and_stays_within_the_bounds() {
     for subs in MODES {
-        let server = builder(subs).param("expires_spread", 50).param("min_expires", 400).start();
+        let server = builder(subs).param("expires_spread", 50).param("min_expires", 320).start();
         let mut bob = Phone::new("bob", server.port);
         let mut seen = Vec::new();
         for n in 0..10 {
@@ -21,8 +21,12 @@ fn what_is_granted_differs_and_stays_within_the_bounds() {
                 seen.push(granted(&reply));
                 let told = bob.notify();
                 let left: u32 = told.state().trim_start_matches("active;expires=").parse().expect("seconds");
-                // A second may have gone by.
-                assert!((granted(&reply) - 1..=granted(&reply)).contains(&left), "subs_db_mode {subs}: {left}");
+                // Some seconds may have gone by on a machine that is busy.
+                assert!(
+                    (granted(&reply) - 5..=granted(&reply)).contains(&left),
+                    "subs_db_mode {subs}: {left} of {}",
+                    granted(&reply)
+                );
                 bob.resubscribe(&mut dialog, 600)
             };
             seen.push(granted(&refreshed));
@@ -31,8 +35,8 @@ fn what_is_granted_differs_and_stays_within_the_bounds() {
             assert_eq!(granted(&ended), 0, "subs_db_mode {subs}");
             bob.notify();
         }
-        assert!(seen.iter().all(|seconds| (400..=600).contains(seconds)), "subs_db_mode {subs}: {seen:?}");
-        // 20 draws out of 300 of which a third is raised to the minimum: fewer than 8 values never come.
+        assert!(seen.iter().all(|seconds| (320..=600).contains(seconds)), "subs_db_mode {subs}: {seen:?}");
+        // 20 draws out of 300, of which one in 15 is raised to the minimum: fewer than 8 values come once in 10^11 runs.
         let different: BTreeSet<_> = seen.iter().collect();
         assert!(different.len() >= 8, "subs_db_mode {subs}: {seen:?}");
     }
