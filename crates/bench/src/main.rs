@@ -1,19 +1,23 @@
 //! `bench table`: what an operation costs with this project's presence.so and with Kamailio's own, side by side.
 //!
-//! Both run side by side on the same machine, in the same seconds, under the same load; only the ratio of their CPU times
+//! Both run side by side on the same machine, in the same seconds, under the same load; only the ratio of what they use
 //! means anything. A row counts only if everything was answered 200 and nobody missed a NOTIFY.
 
+mod cell;
+mod crowd;
 mod options;
+mod plot;
+mod report;
+mod row;
 mod run;
 mod setup;
 mod table;
+mod target;
 
 use options::Options;
 use std::process::ExitCode;
+use std::time::Instant;
 use table::Table;
-
-/// How many times the rounds are repeated until the ratios are exact enough.
-const PATIENCE: u32 = 5;
 
 fn main() -> ExitCode {
     let options = match Options::read(std::env::args().skip(1)) {
@@ -23,22 +27,43 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    println!("{}", table::heading(&options));
-    let mut failures = Vec::new();
+    let start = Instant::now();
+    let machine = report::Machine::look();
+    let mut text = String::new();
+    let mut say = |part: &str| {
+        print!("{part}");
+        text.push_str(part);
+    };
+    say(&machine.heading(&options));
+    let mut tables = Vec::new();
     for setup in &options.setups {
-        let mut table = Table::default();
-        for round in 0..options.rounds * PATIENCE {
-            if round >= options.rounds && table.is_decided(setup) {
-                break;
-            }
-            eprintln!("{}: round {} of {}", setup.name(), round + 1, options.rounds);
-            run::run(setup, round, &options, |row, parts| table.add(row, parts));
-        }
-        println!("\n{}\n{table}", setup.heading());
-        failures.extend(table.failures(setup));
+        let table = measure(setup, &options);
+        say(&report::section(&table));
+        tables.push(table);
     }
-    for failure in &failures {
-        println!("FAILED: {failure}");
+    let failures: Vec<String> = tables.iter().flat_map(Table::failures).collect();
+    say(&report::end(&tables, &failures, start.elapsed()));
+    if options.is_whole() {
+        let name = format!("{}{}", machine.date, options.mode.suffix());
+        match report::save(&testkit::root().join("benches/results"), &name, &text, &tables) {
+            Ok(file) => println!("saved as {}", file.display()),
+            Err(error) => {
+                eprintln!("the results cannot be saved: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
     }
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn measure(setup: &setup::Setup, options: &Options) -> Table {
+    let mut table = Table::new(*setup);
+    for round in 0..options.rounds * options.mode.patience() {
+        if round >= options.rounds && table.is_decided() {
+            break;
+        }
+        eprintln!("{}: round {} of {}", setup.name(), round + 1, options.rounds);
+        run::run(setup, round, options, &mut |row, side, sample| table.add(round, row, side, sample));
+    }
+    table
 }

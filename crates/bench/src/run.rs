@@ -1,111 +1,166 @@
-//! One round: a server with each module, side by side, all phases in their order.
+//! One round: a server of each side, all rows in their order.
 //!
-//! What else the machine does makes a second dearer than the next by half. So both servers live at the same time and get
-//! each phase in small parts, in turn: what disturbs one disturbs the other as much. How much the parts differ says how
+//! What else the machine does makes a second dearer than the next by half. So all servers live at the same time and get
+//! each phase in small parts, in turn: what disturbs one disturbs the others as much. How much the parts differ says how
 //! exact their sum is.
 
+use crate::crowd;
 use crate::options::Options;
-use crate::setup::{Row, Setup};
-use loadgen::{Load, Mix, Part, Phase, Publish, Report, Settings, Subscribe, cpu};
+use crate::row::{Row, Side};
+use crate::setup::Setup;
+use loadgen::{Load, Mix, Part, Phase, Publish, Report, Settings, Subscribe, Tally, cpu};
 use std::thread;
 use std::time::Duration;
-use testkit::{Kamailio, Module};
+use testkit::Kamailio;
 
 /// Parts of a phase.
 const PARTS: u32 = 16;
-/// Attempts to get all watchers of a fan-out subscribed.
+/// Attempts to get all watchers subscribed.
 const ATTEMPTS: u32 = 20;
 /// Publications and dialogs that come and go on a server before it counts as warm.
 const WARM_UP: u32 = 300;
+/// The presentities that have a crowd: none of those of the other rows.
+pub const CROWDED: u32 = 10_000_000;
+
+/// What was measured in a part of a row.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Microseconds, milliseconds or bytes.
+    pub amount: f64,
+    /// Of how many operations.
+    pub operations: u64,
+    /// What happened.
+    pub tally: Tally,
+}
+
+impl From<Report> for Sample {
+    fn from(report: Report) -> Self {
+        let Report { cpu, operations, tally, .. } = report;
+        Self { amount: cpu.as_secs_f64() * 1e6, operations, tally }
+    }
+}
 
 /// A server and the load on it.
-struct Side {
-    module: Module,
-    load: Load,
-    server: Kamailio,
+pub struct Server {
+    pub side: Side,
+    pub load: Load,
+    pub kamailio: Kamailio,
 }
 
-impl Side {
-    fn start(setup: &Setup, module: Module) -> Self {
-        let server = setup.server().module(module.clone()).start();
-        let settings = Settings { afterwards: Duration::ZERO, ..Settings::new(([127, 0, 0, 1], server.port).into()) };
+impl Server {
+    fn start(setup: &Setup, side: Side) -> Self {
+        let kamailio = setup.server(side).start();
+        let settings = Settings { afterwards: Duration::ZERO, ..Settings::new(([127, 0, 0, 1], kamailio.port).into()) };
         let mut load = Load::new(settings).expect("a socket");
         if !setup.is_cold() {
-            load.run(&warm_up());
+            load.run(&warm_up(side));
         }
-        Self { module, load, server }
+        Self { side, load, kamailio }
     }
 
-    fn cpu(&self) -> Duration {
-        cpu::used(self.server.pid())
+    /// Subscribes this many more watchers. Those who are refused try again: that is not what is measured. False if some
+    /// still are not there in the end.
+    pub fn gather(&mut self, presentity: u32, watchers: u32) -> bool {
+        let mut missing = watchers;
+        for _ in 0..ATTEMPTS {
+            let report = self.load.run(&Phase::Subscribe { count: missing, presentities: 1, first: presentity });
+            missing -= u32::try_from(report.tally.accepted()).unwrap_or(missing).min(missing);
+            if missing == 0 {
+                return true;
+            }
+        }
+        false
     }
 }
 
-/// Runs the rows that are asked for, and those that they need; reports the former, part by part. Each second round begins
-/// with the other module.
-pub fn run(setup: &Setup, round: u32, options: &Options, mut report: impl FnMut(Row, [(&Module, Report); 2])) {
-    let modules =
-        if round % 2 == 0 { [Module::from_env(), Module::Stock] } else { [Module::Stock, Module::from_env()] };
-    let mut sides = modules.map(|module| Side::start(setup, module));
-    for row in options.rows_to_run() {
+/// One server in a phase, and where its load comes from.
+pub struct Subject<'a> {
+    pub side: Side,
+    pub kamailio: &'a Kamailio,
+    pub load: &'a mut Load,
+}
+
+impl<'a> From<&'a mut Server> for Subject<'a> {
+    fn from(server: &'a mut Server) -> Self {
+        Self { side: server.side, kamailio: &server.kamailio, load: &mut server.load }
+    }
+}
+
+impl Subject<'_> {
+    fn cpu(&self) -> Duration {
+        cpu::used(self.kamailio.pid())
+    }
+}
+
+/// What takes the samples.
+pub type Take<'a> = dyn FnMut(Row, Side, Sample) + 'a;
+
+/// Runs the rows that are asked for, and those that they need; gives the samples of the former. Each round begins with
+/// another side.
+pub fn run(setup: &Setup, round: u32, options: &Options, take: &mut Take<'_>) {
+    let rows = options.rows_to_run(setup);
+    let mut sides = setup.sides(&rows);
+    let first = round as usize % sides.len().max(1);
+    sides.rotate_left(first);
+    let mut servers: Vec<Server> = sides.into_iter().map(|side| Server::start(setup, side)).collect();
+    let mut take_if_asked = |row, side, sample| {
+        if options.rows.contains(&row) {
+            take(row, side, sample);
+        }
+    };
+    if setup.has_a_crowd() {
+        return crowd::run(setup, &mut servers, &rows, options, &mut take_if_asked);
+    }
+    for row in rows {
+        let mut crowded = CROWDED;
         if let Row::Fanout(watchers) = row {
-            for side in &mut sides {
-                gather(&mut side.load, row.presentity(), watchers);
+            crowded += watchers;
+            for server in servers.iter_mut().filter(|server| row.concerns(server.side)) {
+                server.gather(crowded, watchers);
             }
             thread::sleep(setup.afterwards());
         }
-        let is_asked_for = options.rows.contains(&row);
-        measure(&mut sides, &row.phase(options.operations), setup.afterwards(), |parts| {
-            if is_asked_for {
-                report(row, parts);
-            }
-        });
+        let subjects = servers.iter_mut().filter(|server| row.concerns(server.side)).map(Subject::from);
+        if let Some(phase) = row.phase(options.operations, crowded) {
+            measure(subjects.collect(), row, &phase, setup.afterwards(), &mut take_if_asked);
+        }
     }
 }
 
-/// A phase on both servers, part by part. The CPU time of a part is what a server used until both had done it; the last
+/// A phase on all servers, part by part. The CPU time of a part is what a server used until all had done it; the last
 /// part includes what they clean up afterwards.
-fn measure(sides: &mut [Side; 2], phase: &Phase, afterwards: Duration, mut report: impl FnMut([(&Module, Report); 2])) {
-    let mut before = [sides[0].cpu(), sides[1].cpu()];
+pub fn measure(mut subjects: Vec<Subject<'_>>, row: Row, phase: &Phase, afterwards: Duration, take: &mut Take<'_>) {
+    let count = subjects.len();
+    let mut before: Vec<Duration> = subjects.iter().map(Subject::cpu).collect();
     for index in 0..PARTS {
         let part = phase.part(Part { index, of: PARTS });
-        let first = index as usize % 2;
-        let mut reports = [first, 1 - first].map(|place| sides[place].load.run(&part));
-        if first == 1 {
-            reports.reverse();
+        let mut reports: Vec<Option<Report>> = vec![None; count];
+        for turn in 0..count {
+            let place = (turn + index as usize) % count;
+            reports[place] = Some(subjects[place].load.run(&part));
         }
         if index + 1 == PARTS {
             thread::sleep(afterwards);
         }
-        let now = [sides[0].cpu(), sides[1].cpu()];
-        for (place, report) in reports.iter_mut().enumerate() {
-            report.cpu = now[place].saturating_sub(before[place]);
+        for ((subject, before), report) in subjects.iter().zip(&mut before).zip(reports) {
+            let now = subject.cpu();
+            let cpu = now.saturating_sub(*before);
+            *before = now;
+            if let Some(report) = report {
+                take(row, subject.side, Report { cpu, ..report }.into());
+            }
         }
-        before = now;
-        let [one, other] = reports;
-        report([(&sides[0].module, one), (&sides[1].module, other)]);
     }
 }
 
-fn warm_up() -> Phase {
+/// Nothing is watched where there is no presence.
+fn warm_up(side: Side) -> Phase {
     Phase::Mix(Mix {
         publishers: WARM_UP,
         publish: vec![Publish::Initial, Publish::Refresh, Publish::Modify, Publish::Remove],
-        watchers: WARM_UP,
+        watchers: if side == Side::Floor { 0 } else { WARM_UP },
         watched: WARM_UP,
         subscribe: vec![Subscribe::Initial, Subscribe::Refresh, Subscribe::End],
         seed: 1,
     })
-}
-
-/// Subscribes the watchers of a fan-out. Those who are refused try again: that is not what is measured.
-fn gather(load: &mut Load, presentity: u32, watchers: u32) {
-    let mut missing = watchers;
-    for _ in 0..ATTEMPTS {
-        let report = load.run(&Phase::Subscribe { count: missing, presentities: 1, first: presentity });
-        missing -= u32::try_from(report.tally.accepted()).unwrap_or(missing).min(missing);
-        if missing == 0 {
-            return;
-        }
-    }
 }

@@ -1,95 +1,26 @@
-//! What is measured, and in which configurations.
+//! In which configurations it is measured.
 
-use loadgen::{Fanout, Part, Phase, Publish, Subscribe};
-use std::fmt;
+use crate::row::{Row, Side};
 use std::time::Duration;
-use testkit::{Builder, Database, Kamailio};
-
-/// An operation that is measured.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Row {
-    /// A request with what follows from it, each answered before the next one of its publication or dialog.
-    Publish(Step),
-    Subscribe(Step),
-    /// One PUBLISH, and the NOTIFYs to so many watchers.
-    Fanout(u32),
-}
-
-/// Where a publication or a dialog stands.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Step {
-    First,
-    Second,
-    Third,
-}
-
-impl Row {
-    /// In the order in which they run: each needs those before it, but a fan-out needs none.
-    pub const ALL: [Self; 8] = [
-        Self::Publish(Step::First),
-        Self::Publish(Step::Second),
-        Self::Publish(Step::Third),
-        Self::Subscribe(Step::First),
-        Self::Subscribe(Step::Second),
-        Self::Subscribe(Step::Third),
-        Self::Fanout(100),
-        Self::Fanout(1000),
-    ];
-
-    /// Whether this row has to run so that another one can.
-    pub fn is_needed_by(self, other: Self) -> bool {
-        self == other || !matches!(other, Self::Fanout(_)) && self < other
-    }
-
-    /// The load: `operations` of it, or, in a fan-out, about as many NOTIFYs.
-    pub fn phase(self, operations: u32) -> Phase {
-        match self {
-            Self::Publish(Step::First) => Phase::Publish { count: operations, first: 0 },
-            // The refresh before the new document: the stock module loses the document here (publ_cache 2), and the
-            // watchers of the next rows are to see one.
-            Self::Publish(Step::Second) => Phase::Republish(Publish::Refresh, Part::WHOLE),
-            Self::Publish(Step::Third) => Phase::Republish(Publish::Modify, Part::WHOLE),
-            Self::Subscribe(Step::First) => Phase::Subscribe { count: operations, presentities: operations, first: 0 },
-            Self::Subscribe(Step::Second) => Phase::Resubscribe(Subscribe::Refresh, Part::WHOLE),
-            Self::Subscribe(Step::Third) => Phase::Resubscribe(Subscribe::End, Part::WHOLE),
-            Self::Fanout(watchers) => {
-                let rounds = (operations / watchers).max(2);
-                Phase::Fanout(Fanout { presentity: self.presentity(), rounds, burst: 1, clients: 1, probe: None })
-            }
-        }
-    }
-
-    /// The presentity of a fan-out: none of those that the other rows use.
-    pub fn presentity(self) -> u32 {
-        match self {
-            Self::Fanout(watchers) => 10_000_000 + watchers,
-            _ => 0,
-        }
-    }
-}
-
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Publish(Step::First) => "PUBLISH initial",
-            Self::Publish(Step::Second) => "PUBLISH refresh",
-            Self::Publish(Step::Third) => "PUBLISH modify",
-            Self::Subscribe(Step::First) => "SUBSCRIBE initial + NOTIFY",
-            Self::Subscribe(Step::Second) => "SUBSCRIBE refresh + NOTIFY",
-            Self::Subscribe(Step::Third) => "SUBSCRIBE end + NOTIFY",
-            Self::Fanout(100) => "NOTIFY, fan-out to 100",
-            Self::Fanout(_) => "NOTIFY, fan-out to 1000",
-        })
-    }
-}
+use testkit::{Builder, Database, Kamailio, Module};
 
 /// A configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Setup {
+    scene: Scene,
     storage: Storage,
-    allocator: &'static str,
+    pub allocator: &'static str,
     workers: u32,
     start: Start,
+}
+
+/// Who watches whom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Scene {
+    /// Each presentity has a watcher.
+    Many,
+    /// One presentity has them all.
+    One,
 }
 
 /// What the server has behind it when it is measured. With qm this decides more than the module: on a heap that nothing
@@ -134,9 +65,11 @@ impl Setup {
             (Storage::Sqlite(1), 1, Start::Warm),
             (Storage::Sqlite(2), 1, Start::Warm),
         ];
-        let with_both =
-            |(storage, workers, start)| ["qm", "tlsf"].map(|allocator| Self { storage, allocator, workers, start });
-        storages.into_iter().flat_map(with_both).collect()
+        let with_both = |(scene, (storage, workers, start))| {
+            ["qm", "tlsf"].map(|allocator| Self { scene, storage, allocator, workers, start })
+        };
+        let many = storages.into_iter().map(|storage| (Scene::Many, storage));
+        many.chain([(Scene::One, (Storage::Memory, 2, Start::Warm))]).flat_map(with_both).collect()
     }
 
     /// The name for `--setup`.
@@ -145,8 +78,31 @@ impl Setup {
             Storage::Memory => "memory".to_owned(),
             Storage::Sqlite(mode) => format!("sqlite{mode}"),
         };
+        let storage = if self.has_a_crowd() { "crowd".to_owned() } else { storage };
         let start = if self.is_cold() { "-cold" } else { "" };
         format!("{storage}-{}-{}w{start}", self.allocator, self.workers)
+    }
+
+    /// Whether one presentity has all watchers.
+    pub fn has_a_crowd(&self) -> bool {
+        self.scene == Scene::One
+    }
+
+    /// Whether anything is in a database.
+    pub fn is_in_memory(&self) -> bool {
+        self.storage == Storage::Memory
+    }
+
+    /// What can be measured in it; a crowd grows over these sizes.
+    pub fn rows(&self, levels: &[u32]) -> Vec<Row> {
+        if self.has_a_crowd() { Row::of_one(levels) } else { Row::OF_MANY.into() }
+    }
+
+    /// The servers that are measured beside each other. A database is nothing that the host does by itself.
+    pub fn sides(&self, rows: &[Row]) -> Vec<Side> {
+        let is_asked = |side: &Side| rows.iter().any(|row| row.concerns(*side));
+        let all = [Side::Ours, Side::Stock, Side::Floor].into_iter();
+        all.filter(|side| is_asked(side) && (*side != Side::Floor || self.is_in_memory())).collect()
     }
 
     /// Whether the server has nothing behind it.
@@ -170,7 +126,8 @@ impl Setup {
             }
         };
         let start = if self.is_cold() { "just started" } else { "warm" };
-        format!("{}: {storage}, allocator {allocator}, workers {workers}, {start}", self.name())
+        let scene = if self.has_a_crowd() { ", one presentity" } else { "" };
+        format!("{}: {storage}, allocator {allocator}, workers {workers}, {start}{scene}", self.name())
     }
 
     /// How long the server has after each phase for what the phase left to do.
@@ -178,12 +135,20 @@ impl Setup {
         Duration::from_millis(if self.storage == Storage::Sqlite(2) { 1300 } else { 500 })
     }
 
-    /// The server.
-    pub fn server(&self) -> Builder {
-        let builder = Kamailio::builder()
+    /// A server, not yet started.
+    pub fn server(&self, side: Side) -> Builder {
+        let builder = Kamailio::builder().memory(1024, 8).allocator(self.allocator);
+        let module = match side {
+            Side::Ours => Module::from_env(),
+            Side::Stock => Module::Stock,
+            Side::Floor => {
+                let file = testkit::root().join("crates/bench/floor.cfg");
+                return builder.file(file).define("WORKERS", &self.workers.to_string());
+            }
+        };
+        let builder = builder
+            .module(module)
             .children(self.workers)
-            .memory(1024, 8)
-            .allocator(self.allocator)
             .debug(-1)
             .packages(&["presence_xml"])
             // Ended transactions are freed within the phase to which they belong.

@@ -40,6 +40,8 @@ pub struct Settings {
     pub agents: usize,
     /// Requests under way at the same time, of all agents together.
     pub window: usize,
+    /// Which of a presentity's clients publishes (a fan-out has its own): 0 or 1.
+    pub client: usize,
     /// How long a reply, or the next of the NOTIFYs that are due, is waited for.
     pub patience: Duration,
     /// How long the server has after a phase to clean up, as a part of what the phase costs.
@@ -55,6 +57,7 @@ impl Settings {
             pid: None,
             agents: 1,
             window: 64,
+            client: 0,
             patience: Duration::from_secs(10),
             afterwards: Duration::from_millis(1000),
         }

@@ -69,7 +69,15 @@ impl fmt::Display for Report {
 impl Load {
     /// Opens the sockets.
     pub fn new(settings: Settings) -> io::Result<Self> {
-        let ledger = Arc::default();
+        Self::with(settings, Arc::default())
+    }
+
+    /// Another load on the same server, with sockets and dialogs of its own. Both know what the other has published.
+    pub fn beside(&self, settings: Settings) -> io::Result<Self> {
+        Self::with(settings, Arc::clone(&self.ledger))
+    }
+
+    fn with(settings: Settings, ledger: Arc<Ledger>) -> io::Result<Self> {
         let count = u32::try_from(settings.agents.max(1)).unwrap_or(1);
         let settings = Settings { window: (settings.window / count as usize).max(1), ..settings };
         let hand = |number| {
@@ -80,6 +88,12 @@ impl Load {
         };
         let hands = (0..count).map(hand).collect::<io::Result<_>>()?;
         Ok(Self { settings, hands, ledger })
+    }
+
+    /// How it is put on the server.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Runs a phase to its end.

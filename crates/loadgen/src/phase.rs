@@ -83,6 +83,10 @@ impl Phase {
                 let count = range.end - range.start;
                 Self::Subscribe { count, presentities: count, first: first + range.start }
             }
+            Self::Subscribe { count, presentities: 1, first } => {
+                let range = part.range(count);
+                Self::Subscribe { count: range.end - range.start, presentities: 1, first }
+            }
             Self::Republish(step, _) => Self::Republish(step, part),
             Self::Resubscribe(step, _) => Self::Resubscribe(step, part),
             Self::Fanout(fanout) => {
@@ -202,6 +206,8 @@ mod tests {
         assert_eq!(parts, expected);
         assert_eq!((0..7).map(|index| Part { index, of: 7 }.range(3).len()).sum::<usize>(), 3);
         assert_eq!(whole.part(Part::WHOLE), whole);
+        let of_one = |count| Phase::Subscribe { count, presentities: 1, first: 5 };
+        assert_eq!([0, 1, 2].map(|index| of_one(10).part(Part { index, of: 3 })), [3, 3, 4].map(of_one));
     }
 
     #[test]
