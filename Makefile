@@ -52,9 +52,9 @@ check: headers ## formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
-bench: build ## CPU per operation beside the stock module (BENCH="--quick --setup memory")
+bench: build ## CPU, waiting, memory beside the stock module; results in benches/results (QUICK=1, FULL=1, BENCH="--setup qm")
 	@sh scripts/install.sh test
-	$(CARGO) run --release --quiet --package bench -- table $(BENCH)
+	$(CARGO) run --release --quiet --package bench -- table $(if $(QUICK),--quick) $(if $(FULL),--full) $(BENCH)
 
 soak: build ## long runs: load, leaks, bursts, kills, mutated messages, contention; all of them, whatever fails
 	@sh scripts/install.sh test

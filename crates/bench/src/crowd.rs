@@ -1,15 +1,14 @@
 //! One presentity whose watchers become more and more: what each of them costs, and how others fare meanwhile.
 
 use crate::options::Options;
-use crate::row::{Probe, Row, told_about};
-use crate::run::{CROWDED, Sample, Server, Subject, Take, measure};
+use crate::row::{Probe, Row, Side, Step, told_about};
+use crate::run::{CROWDED, Sample, Server, Take, measure};
 use crate::setup::Setup;
 use loadgen::{Load, Part, Phase, Publish, Settings, Tally, Times};
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
-/// Requests of a watcher that joins a crowd, of each kind.
-const JOINING: u32 = 1000;
 /// Requests whose answers are waited for, where their number is not given by what goes on.
 const PROBES: u32 = 100;
 /// NOTIFYs of the fan-outs during which others wait, at least.
@@ -17,60 +16,58 @@ const WHILE: u32 = 20_000;
 
 /// All rows of a crowd, size after size. A server leaves when its side is not asked for more.
 pub fn run(setup: &Setup, servers: &mut Vec<Server>, rows: &[Row], options: &Options, take: &mut Take<'_>) {
-    for probe in [Probe::Options, Probe::Publish] {
-        wait(servers, rows, Row::Waiting(probe, 0), take);
+    for idle in rows.iter().filter(|row| row.crowd() == 0) {
+        wait(servers, *idle, take);
     }
-    let mut size = 0;
+    let mut sizes: BTreeMap<Side, u32> = BTreeMap::new();
     for level in options.mode.levels().iter().copied().filter(|level| rows.iter().any(|row| row.crowd() == *level)) {
-        let here = |row: &&Row| row.crowd() == level;
-        servers.retain(|server| rows.iter().filter(here).any(|row| row.concerns(server.side)));
+        let rows: Vec<Row> = rows.iter().copied().filter(|row| row.crowd() == level).collect();
+        servers.retain(|server| rows.iter().any(|row| row.concerns(server.side)));
         servers.retain_mut(|server| {
-            let before = server.kamailio.shm_used();
-            let complete = server.gather(CROWDED, level - size);
-            thread::sleep(setup.afterwards());
-            let grown = server.kamailio.shm_used() - before;
-            let per_watcher = Sample { amount: grown as f64, operations: (level - size).into(), tally: Tally::default() };
-            for row in rows.iter().filter(here).filter(|row| row.concerns(server.side)) {
+            let size = sizes.insert(server.side, level).unwrap_or(0);
+            grow(setup, server, &rows, level.saturating_sub(size), take)
+        });
+        for row in &rows {
+            // Who comes and goes changes the crowd: the next size begins with what is left.
+            let mut count = |row, side, sample: Sample| {
+                let accepted = sample.tally.accepted() as u32;
+                let size = sizes.entry(side).or_default();
                 match row {
-                    // Nothing was done: the rows are void.
-                    _ if !complete => take(*row, server.side, Sample { operations: 0, ..per_watcher.clone() }),
-                    Row::Memory(_) => take(*row, server.side, per_watcher.clone()),
+                    Row::Joining(Step::First, _) => *size += accepted,
+                    Row::Joining(Step::Third, _) => *size = size.saturating_sub(accepted),
                     _ => {}
                 }
+                take(row, side, sample);
+            };
+            if let Some(phase) = row.phase(options.operations, CROWDED) {
+                measure(servers, *row, &phase, setup.afterwards(), &mut count);
             }
-            complete
-        });
-        size = level;
-        let fanout = Row::Fanout(level);
-        if let Some(phase) = fanout.phase(options.operations, CROWDED).filter(|_| rows.contains(&fanout)) {
-            measure(servers.iter_mut().map(Subject::from).collect(), fanout, &phase, setup.afterwards(), take);
-        }
-        join(setup, servers, rows, (level, options.operations.min(JOINING)), take);
-        for probe in [Probe::Options, Probe::Publish] {
-            wait(servers, rows, Row::Waiting(probe, level), take);
+            wait(servers, *row, take);
         }
     }
 }
 
-/// More watchers come, stay, and go: from a socket of their own, so that the crowd stays as it is.
-fn join(setup: &Setup, servers: &[Server], rows: &[Row], (level, operations): (u32, u32), take: &mut Take<'_>) {
-    let beside = |server: &Server| server.load.beside(server.load.settings().clone()).expect("a socket");
-    let mut guests: Vec<Load> = servers.iter().map(beside).collect();
-    for row in rows.iter().filter(|row| matches!(row, Row::Joining(_, crowd) if *crowd == level)) {
-        let subjects = servers.iter().zip(&mut guests);
-        let subjects =
-            subjects.map(|(server, load)| Subject { side: server.side, kamailio: &server.kamailio, load }).collect();
-        if let Some(phase) = row.phase(operations, CROWDED) {
-            measure(subjects, *row, &phase, setup.afterwards(), take);
+/// Lets the crowd grow. False if not all are there in the end.
+fn grow(setup: &Setup, server: &mut Server, rows: &[Row], watchers: u32, take: &mut Take<'_>) -> bool {
+    let before = server.kamailio.shm_used();
+    let is_complete = server.gather(CROWDED, watchers);
+    thread::sleep(setup.afterwards());
+    let grown = (server.kamailio.shm_used() - before) as f64;
+    // Without its crowd nothing is done, and the rows are void.
+    let operations = if is_complete { watchers.into() } else { 0 };
+    for row in rows.iter().filter(|row| row.concerns(server.side)) {
+        if !is_complete || matches!(row, Row::Memory(_)) {
+            take(*row, server.side, Sample { amount: grown, operations, tally: Tally::default() });
         }
     }
+    is_complete
 }
 
 /// How long requests wait for their answers, one at a time, each a few milliseconds after the one before was answered.
 /// They leave from a socket and a thread of their own: their answers do not queue behind NOTIFYs.
-fn wait(servers: &mut [Server], rows: &[Row], row: Row, take: &mut Take<'_>) {
+fn wait(servers: &mut [Server], row: Row, take: &mut Take<'_>) {
     let Row::Waiting(probe, crowd) = row else { return };
-    for server in servers.iter_mut().filter(|server| rows.contains(&row) && row.concerns(server.side)) {
+    for server in servers.iter_mut().filter(|server| row.concerns(server.side)) {
         let settings = Settings { window: 1, client: 1, ..server.load.settings().clone() };
         let mut beside = server.load.beside(settings).expect("a socket");
         let (times, tally) = match probe {

@@ -155,9 +155,9 @@ mod tests {
         assert_eq!(options.rows_to_run(&options.setups[0]), Row::OF_MANY[..5]);
         let fanout = read("table --rows fan-out --setup memory-qm-2w").expect("a valid line");
         assert_eq!(fanout.rows_to_run(&fanout.setups[0]), Row::OF_MANY[6..]);
-        let end = read("table --rows end,beside --setup crowd-tlsf").expect("a valid line");
+        let end = read("table --rows end --setup crowd-tlsf").expect("a valid line");
         let end = end.rows_to_run(&end.setups[0]);
-        assert_eq!(end.len(), 15);
+        assert_eq!(end.len(), 3 * 4);
         assert!(end.iter().all(|row| matches!(row, Row::Joining(..))));
     }
 

@@ -29,14 +29,14 @@ impl Plot {
     /// Those for which there are lines with more than one point.
     pub fn all(tables: &[Table]) -> Vec<Self> {
         let notify: fn(Row) -> bool = |row| matches!(row, Row::Fanout(_));
-        let subscribe: fn(Row) -> bool = |row| matches!(row, Row::Joining(Step::First, _));
+        let refresh: fn(Row) -> bool = |row| matches!(row, Row::Joining(Step::Second, _));
         let plots = [
             ("notify", "Cost of a NOTIFY against the number of watchers", "W: watchers of the presentity", notify),
             (
                 "subscribe",
-                "Cost of a SUBSCRIBE (and its NOTIFY) against those who watch already",
+                "Cost of a SUBSCRIBE that refreshes, and its NOTIFY",
                 "k: watchers of the presentity",
-                subscribe,
+                refresh,
             ),
         ];
         let plots = plots.map(|(name, title, across, is_on)| Self { name, title, across, lines: lines(tables, is_on) });
@@ -59,12 +59,10 @@ fn lines(tables: &[Table], is_on: fn(Row) -> bool) -> Vec<Line> {
 /// As SVG, with both axes logarithmic. The fonts are those of whoever looks at it.
 pub fn draw(plot: &Plot) -> Result<String, Box<dyn Error + Send + Sync>> {
     let points = || plot.lines.iter().flat_map(|line| &line.points);
-    let (last, dearest) = points().fold((1, 1.0), |(last, dearest): (u32, f64), (size, cost)| {
-        (last.max(*size), dearest.max(*cost))
-    });
-    let (first, cheapest) = points().fold((last, dearest), |(first, cheapest), (size, cost)| {
-        (first.min(*size), cheapest.min(*cost))
-    });
+    let (last, dearest) =
+        points().fold((1, 1.0), |(last, dearest): (u32, f64), (size, cost)| (last.max(*size), dearest.max(*cost)));
+    let (first, cheapest) =
+        points().fold((last, dearest), |(first, cheapest), (size, cost)| (first.min(*size), cheapest.min(*cost)));
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
@@ -137,10 +135,15 @@ mod tests {
         };
         for (watchers, ours, stock) in [(100, 10.0, 20.0), (1000, 10.0, 30.0), (5000, 11.0, 90.0)] {
             add(Row::Fanout(watchers), Side::Ours, ours * f64::from(watchers), 200);
-            add(Row::Fanout(watchers), Side::Stock, stock * f64::from(watchers), if watchers == 1000 { 500 } else { 200 });
+            add(
+                Row::Fanout(watchers),
+                Side::Stock,
+                stock * f64::from(watchers),
+                if watchers == 1000 { 500 } else { 200 },
+            );
         }
         add(Row::Fanout(50_000), Side::Ours, 600_000.0, 200);
-        add(Row::Joining(Step::First, 100), Side::Ours, 100.0, 200);
+        add(Row::Joining(Step::Second, 1000), Side::Ours, 100.0, 200);
         table
     }
 

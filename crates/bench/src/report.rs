@@ -44,12 +44,13 @@ impl Machine {
     pub fn heading(&self, options: &Options) -> String {
         let Self { date, time, kamailio, kernel, rustc, load, cpus } = self;
         let Options { operations, rounds, .. } = options;
+        let rounds = if *rounds == 1 { "one round".to_owned() } else { format!("{rounds} rounds") };
         let more = if options.mode.patience() > 1 { ", more where a ratio is not exact by then" } else { "" };
         format!(
             "# Benchmark, {date}\n\n\
              `{}`, begun at {time} UTC. Ours: presence.so {}, built by {rustc}; stock: that of Kamailio {kamailio}, which \
              runs both; {kernel}; {cpus} CPUs, shared with the load; load average at the start {load}. {operations} \
-             operations per row and round, {rounds} rounds{more}. All servers of a set-up run side by side and get the \
+             operations per row and round, {rounds}{more}. All servers of a set-up run side by side and get the \
              same load in turn, part by part; CPU is that of all processes of a server. The allocator is that of shared \
              and private memory.\n\n\
              `x stock` is the ratio over all rounds with two standard errors; `min / median / max` are the ratios of single \
@@ -73,7 +74,8 @@ fn command(options: &Options) -> String {
         Mode::Standard => "",
         Mode::Full => " FULL=1",
     };
-    let others = if options.given.is_empty() { String::new() } else { format!(" BENCH=\"{}\"", options.given.join(" ")) };
+    let others =
+        if options.given.is_empty() { String::new() } else { format!(" BENCH=\"{}\"", options.given.join(" ")) };
     format!("make bench{mode}{others}")
 }
 
@@ -83,8 +85,9 @@ pub fn section(table: &Table) -> String {
     for unit in [Unit::Cpu, Unit::Wait, Unit::Memory] {
         let rows: Vec<Row> = table.rows().filter(|row| row.unit() == unit).collect();
         if !rows.is_empty() {
-            let head = [unit.to_string().as_str(), "ours", "stock", "floor", "x stock", "min / median / max", "target", ""]
-                .map(str::to_owned);
+            let head =
+                [unit.to_string().as_str(), "ours", "stock", "floor", "x stock", "min / median / max", "target", ""]
+                    .map(str::to_owned);
             text.push('\n');
             text.push_str(&aligned(&head, &rows.into_iter().map(|row| line(table, row)).collect::<Vec<_>>()));
         }
@@ -209,9 +212,24 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_shows_results_that_are_kept() {
+        let readme = fs::read_to_string(testkit::root().join("README.md")).expect("there is a README");
+        let shown: Vec<&str> =
+            readme.split("(benches/results/").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+        for file in &shown {
+            assert!(testkit::root().join("benches/results").join(file).exists(), "{file}");
+        }
+        let plots = shown.iter().filter(|file| file.ends_with(".svg")).count();
+        assert_eq!((plots, shown.len() - plots), (2, 1), "both plots, and the table behind them: {shown:?}");
+    }
+
+    #[test]
     fn columns_stand_below_each_other() {
         let head = ["µs", "a"].map(str::to_owned);
         let lines = [["longer", "1.0"], ["b", "22.0"]].map(|line| line.map(str::to_owned));
-        assert_eq!(aligned(&head, &lines), "| µs     |    a |\n| ------ | ---: |\n| longer |  1.0 |\n| b      | 22.0 |\n");
+        assert_eq!(
+            aligned(&head, &lines),
+            "| µs     |    a |\n| ------ | ---: |\n| longer |  1.0 |\n| b      | 22.0 |\n"
+        );
     }
 }

@@ -11,7 +11,7 @@ pub enum Row {
     Subscribe(Step),
     /// One PUBLISH, and the NOTIFYs to so many watchers.
     Fanout(u32),
-    /// A request of one more watcher of a presentity that so many watch.
+    /// A request of one of the watchers of a presentity: of those who join so many, or of any of them.
     Joining(Step, u32),
     /// How long a request waits for its answer while one PUBLISH is told to so many; with 0 nothing else goes on.
     Waiting(Probe, u32),
@@ -80,18 +80,19 @@ impl Row {
     /// Of one presentity whose watchers become so many, step by step; in the order of the table.
     pub fn of_one(levels: &[u32]) -> Vec<Self> {
         let steps = [Step::First, Step::Second, Step::Third];
-        let mut rows: Vec<Self> = levels.iter().map(|level| Self::Fanout(*level)).collect();
-        rows.extend(steps.iter().flat_map(|step| levels.iter().map(|level| Self::Joining(*step, *level))));
+        let from = |least| levels.iter().copied().filter(move |level| *level >= least);
+        let mut rows: Vec<Self> = from(0).map(Self::Fanout).collect();
+        rows.extend(steps.iter().flat_map(|step| from(1000).map(|level| Self::Joining(*step, level))));
         for probe in [Probe::Options, Probe::Publish] {
             // A PUBLISH itself is told to all: the stock module would take minutes.
-            let loads = levels.iter().filter(|l| **l == HUGE || **l == LARGE && probe == Probe::Options);
-            let loads: Vec<Self> = loads.map(|level| Self::Waiting(probe, *level)).collect();
+            let loads = from(LARGE).filter(|level| *level == HUGE || *level == LARGE && probe == Probe::Options);
+            let loads: Vec<Self> = loads.map(|level| Self::Waiting(probe, level)).collect();
             if !loads.is_empty() {
                 rows.push(Self::Waiting(probe, 0));
                 rows.extend(loads);
             }
         }
-        rows.extend(levels.iter().filter(|level| **level >= LARGE).map(|level| Self::Memory(*level)));
+        rows.extend(from(LARGE).map(Self::Memory));
         rows
     }
 
@@ -124,12 +125,17 @@ impl Row {
             Self::Publish(Step::Second) => Phase::Republish(Publish::Refresh, Part::WHOLE),
             Self::Publish(Step::Third) => Phase::Republish(Publish::Modify, Part::WHOLE),
             Self::Subscribe(Step::First) => Phase::Subscribe { count: operations, presentities: operations, first: 0 },
-            Self::Joining(Step::First, _) => Phase::Subscribe { count: operations, presentities: 1, first: crowded },
-            Self::Subscribe(Step::Second) | Self::Joining(Step::Second, _) => {
-                Phase::Resubscribe(Subscribe::Refresh, Part::WHOLE)
-            }
-            Self::Subscribe(Step::Third) | Self::Joining(Step::Third, _) => {
-                Phase::Resubscribe(Subscribe::End, Part::WHOLE)
+            Self::Subscribe(Step::Second) => Phase::Resubscribe(Subscribe::Refresh, Part::WHOLE),
+            Self::Subscribe(Step::Third) => Phase::Resubscribe(Subscribe::End, Part::WHOLE),
+            Self::Joining(step, crowd) => {
+                // Of those who have been there for long as well as of those who have just come.
+                let count = operations.min(crowd / 2).max(1);
+                let some = Part { index: 0, of: (crowd + count) / count };
+                match step {
+                    Step::First => Phase::Subscribe { count, presentities: 1, first: crowded },
+                    Step::Second => Phase::Resubscribe(Subscribe::Refresh, some),
+                    Step::Third => Phase::Resubscribe(Subscribe::End, some),
+                }
             }
             Self::Fanout(watchers) => told_about(crowded, (operations / watchers).max(2)),
             Self::Waiting(..) | Self::Memory(_) => return None,
@@ -191,9 +197,9 @@ impl fmt::Display for Row {
             Self::Subscribe(Step::Second) => "SUBSCRIBE refresh + NOTIFY".into(),
             Self::Subscribe(Step::Third) => "SUBSCRIBE end + NOTIFY".into(),
             Self::Fanout(watchers) => format!("NOTIFY, fan-out to {watchers}"),
-            Self::Joining(Step::First, crowd) => format!("SUBSCRIBE initial, beside {crowd}"),
-            Self::Joining(Step::Second, crowd) => format!("SUBSCRIBE refresh, beside {crowd}"),
-            Self::Joining(Step::Third, crowd) => format!("SUBSCRIBE end, beside {crowd}"),
+            Self::Joining(Step::First, crowd) => format!("SUBSCRIBE initial, of {crowd}"),
+            Self::Joining(Step::Second, crowd) => format!("SUBSCRIBE refresh, of {crowd}"),
+            Self::Joining(Step::Third, crowd) => format!("SUBSCRIBE end, of {crowd}"),
             Self::Waiting(Probe::Options, 0) => "OPTIONS, idle".into(),
             Self::Waiting(Probe::Publish, 0) => "PUBLISH, idle".into(),
             Self::Waiting(Probe::Options, crowd) => format!("OPTIONS, during a fan-out to {crowd}"),
@@ -211,11 +217,29 @@ mod tests {
     #[test]
     fn no_two_rows_have_one_name() {
         let mut names: Vec<String> = Row::OF_MANY.iter().map(Row::to_string).collect();
-        names.extend(Row::of_one(&[10, LARGE, HUGE]).iter().filter(|row| !Row::OF_MANY.contains(row)).map(Row::to_string));
+        names.extend(
+            Row::of_one(&[10, LARGE, HUGE]).iter().filter(|row| !Row::OF_MANY.contains(row)).map(Row::to_string),
+        );
         let all = names.len();
         names.sort_unstable();
         names.dedup();
-        assert_eq!((names.len(), all), (29 - 1, 29 - 1));
+        assert_eq!((names.len(), all), (8 + 3 + 6 + 5 + 2, 8 + 3 + 6 + 5 + 2));
+    }
+
+    #[test]
+    fn some_join_a_crowd_and_as_many_of_all_refresh_and_go() {
+        let phases = |crowd| [Step::First, Step::Second, Step::Third].map(|s| Row::Joining(s, crowd).phase(1200, 7));
+        let expected = |count, of| {
+            let some = Part { index: 0, of };
+            [
+                Phase::Subscribe { count, presentities: 1, first: 7 },
+                Phase::Resubscribe(Subscribe::Refresh, some),
+                Phase::Resubscribe(Subscribe::End, some),
+            ]
+            .map(Some)
+        };
+        assert_eq!(phases(HUGE), expected(1200, 42));
+        assert_eq!(phases(1000), expected(500, 3), "not so many that the crowd is another one");
     }
 
     #[test]

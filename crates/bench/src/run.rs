@@ -58,6 +58,10 @@ impl Server {
         Self { side, load, kamailio }
     }
 
+    fn cpu(&self) -> Duration {
+        cpu::used(self.kamailio.pid())
+    }
+
     /// Subscribes this many more watchers. Those who are refused try again: that is not what is measured. False if some
     /// still are not there in the end.
     pub fn gather(&mut self, presentity: u32, watchers: u32) -> bool {
@@ -70,25 +74,6 @@ impl Server {
             }
         }
         false
-    }
-}
-
-/// One server in a phase, and where its load comes from.
-pub struct Subject<'a> {
-    pub side: Side,
-    pub kamailio: &'a Kamailio,
-    pub load: &'a mut Load,
-}
-
-impl<'a> From<&'a mut Server> for Subject<'a> {
-    fn from(server: &'a mut Server) -> Self {
-        Self { side: server.side, kamailio: &server.kamailio, load: &mut server.load }
-    }
-}
-
-impl Subject<'_> {
-    fn cpu(&self) -> Duration {
-        cpu::used(self.kamailio.pid())
     }
 }
 
@@ -120,34 +105,34 @@ pub fn run(setup: &Setup, round: u32, options: &Options, take: &mut Take<'_>) {
             }
             thread::sleep(setup.afterwards());
         }
-        let subjects = servers.iter_mut().filter(|server| row.concerns(server.side)).map(Subject::from);
         if let Some(phase) = row.phase(options.operations, crowded) {
-            measure(subjects.collect(), row, &phase, setup.afterwards(), &mut take_if_asked);
+            measure(&mut servers, row, &phase, setup.afterwards(), &mut take_if_asked);
         }
     }
 }
 
-/// A phase on all servers, part by part. The CPU time of a part is what a server used until all had done it; the last
-/// part includes what they clean up afterwards.
-pub fn measure(mut subjects: Vec<Subject<'_>>, row: Row, phase: &Phase, afterwards: Duration, take: &mut Take<'_>) {
-    let count = subjects.len();
-    let mut before: Vec<Duration> = subjects.iter().map(Subject::cpu).collect();
+/// A phase on all servers that it concerns, part by part. The CPU time of a part is what a server used until all had done
+/// it; the last part includes what they clean up afterwards.
+pub fn measure(servers: &mut [Server], row: Row, phase: &Phase, afterwards: Duration, take: &mut Take<'_>) {
+    let mut servers: Vec<&mut Server> = servers.iter_mut().filter(|server| row.concerns(server.side)).collect();
+    let count = servers.len();
+    let mut before: Vec<Duration> = servers.iter().map(|server| server.cpu()).collect();
     for index in 0..PARTS {
         let part = phase.part(Part { index, of: PARTS });
         let mut reports: Vec<Option<Report>> = vec![None; count];
         for turn in 0..count {
             let place = (turn + index as usize) % count;
-            reports[place] = Some(subjects[place].load.run(&part));
+            reports[place] = Some(servers[place].load.run(&part));
         }
         if index + 1 == PARTS {
             thread::sleep(afterwards);
         }
-        for ((subject, before), report) in subjects.iter().zip(&mut before).zip(reports) {
-            let now = subject.cpu();
+        for ((server, before), report) in servers.iter().zip(&mut before).zip(reports) {
+            let now = server.cpu();
             let cpu = now.saturating_sub(*before);
             *before = now;
             if let Some(report) = report {
-                take(row, subject.side, Report { cpu, ..report }.into());
+                take(row, server.side, Report { cpu, ..report }.into());
             }
         }
     }

@@ -82,7 +82,8 @@ impl Table {
     /// Whether further rounds would not change the exit status.
     pub fn is_decided(&self) -> bool {
         let is_open = |row: Row| {
-            self.ratio(row).is_some_and(|ratio| ratio.is_above(limit(&self.setup, row)) && !ratio.is_exact())
+            let limit = limit(&self.setup, row);
+            self.ratio(row).zip(limit).is_some_and(|(ratio, limit)| ratio.is_above(limit) && !ratio.is_exact())
         };
         !self.rows().any(is_open)
     }
@@ -94,9 +95,9 @@ impl Table {
             if let Some(ours) = self.cell(row, Side::Ours).filter(|ours| ours.is_void()) {
                 return Some(format!("{name}, {row}: void, {}", ours.wrong().join(", ")));
             }
-            let limit = limit(&self.setup, row);
+            let limit = limit(&self.setup, row)?;
             let ratio = self.ratio(row).filter(|ratio| ratio.is_above(limit))?;
-            Some(format!("{name}, {row}: {ratio} of the stock module's, more than {limit:.2}"))
+            Some(format!("{name}, {row}: {ratio} of the stock module's CPU, more than {limit:.2}"))
         };
         self.rows().filter_map(judge).collect()
     }
@@ -154,8 +155,7 @@ mod tests {
     #[test]
     fn a_dearer_row_fails_and_a_cheaper_one_does_not() {
         let publish = Row::Publish(Step::First);
-        let failures =
-            |setup, ours| equal(setup, publish, sample(ours, 200), sample(100.0, 200)).failures().len();
+        let failures = |setup, ours| equal(setup, publish, sample(ours, 200), sample(100.0, 200)).failures().len();
         assert_eq!([80.0, 90.0].map(|ours| failures("memory-qm-2w-cold", ours)), [0, 1]);
         assert_eq!([90.0, 101.0].map(|ours| failures("memory-tlsf-2w-cold", ours)), [0, 1]);
     }

@@ -1,6 +1,6 @@
 //! What the project wants to reach.
 
-use crate::row::{HUGE, LARGE, Row, Side};
+use crate::row::{HUGE, LARGE, Row, Side, Unit};
 use crate::setup::Setup;
 use std::fmt;
 
@@ -9,9 +9,10 @@ const LIMIT: f64 = 1.0;
 /// The same for a PUBLISH in memory with the default allocator.
 const PUBLISH_LIMIT: f64 = 0.85;
 
-/// The most that a row may cost beside the stock module: the exit status says whether it does not.
-pub fn limit(setup: &Setup, row: Row) -> f64 {
-    if setup.is_the_plain_one() && matches!(row, Row::Publish(_)) { PUBLISH_LIMIT } else { LIMIT }
+/// The most CPU time that a row may cost beside the stock module: the exit status says whether it does not.
+pub fn limit(setup: &Setup, row: Row) -> Option<f64> {
+    let limit = if setup.is_the_plain_one() && matches!(row, Row::Publish(_)) { PUBLISH_LIMIT } else { LIMIT };
+    (row.unit() == Unit::Cpu).then_some(limit)
 }
 
 /// At most so much of what it is compared with.

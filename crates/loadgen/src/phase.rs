@@ -42,7 +42,7 @@ pub enum Phase {
     Listen(Duration),
 }
 
-/// One of `of` parts of about the same size.
+/// One of `of` parts of about the same size. Of publications and dialogs it is every `of`-th one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Part {
     /// Which one, from 0 on.
@@ -63,9 +63,13 @@ impl Part {
     }
 
     /// The part of a number of places.
-    pub(crate) fn places(self, count: usize) -> Range<usize> {
-        let range = self.range(count as u32);
-        range.start as usize..range.end as usize
+    pub(crate) fn places(self, count: usize) -> impl Iterator<Item = usize> {
+        (self.index as usize..count).step_by(self.of.max(1) as usize)
+    }
+
+    /// A part of this part.
+    fn part(self, part: Self) -> Self {
+        Self { index: self.index + self.of * part.index, of: self.of * part.of }
     }
 }
 
@@ -87,8 +91,8 @@ impl Phase {
                 let range = part.range(count);
                 Self::Subscribe { count: range.end - range.start, presentities: 1, first }
             }
-            Self::Republish(step, _) => Self::Republish(step, part),
-            Self::Resubscribe(step, _) => Self::Resubscribe(step, part),
+            Self::Republish(step, whole) => Self::Republish(step, whole.part(part)),
+            Self::Resubscribe(step, whole) => Self::Resubscribe(step, whole.part(part)),
             Self::Fanout(fanout) => {
                 let range = part.range(fanout.rounds);
                 Self::Fanout(Fanout { rounds: range.end - range.start, ..fanout })
@@ -206,6 +210,12 @@ mod tests {
         assert_eq!(parts, expected);
         assert_eq!((0..7).map(|index| Part { index, of: 7 }.range(3).len()).sum::<usize>(), 3);
         assert_eq!(whole.part(Part::WHOLE), whole);
+        let third = Phase::Resubscribe(Subscribe::End, Part { index: 1, of: 3 });
+        let halves = [0, 1].map(|index| match third.part(Part { index, of: 2 }) {
+            Phase::Resubscribe(Subscribe::End, part) => part.places(15).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(halves, [vec![1, 7, 13], vec![4, 10]]);
         let of_one = |count| Phase::Subscribe { count, presentities: 1, first: 5 };
         assert_eq!([0, 1, 2].map(|index| of_one(10).part(Part { index, of: 3 })), [3, 3, 4].map(of_one));
     }

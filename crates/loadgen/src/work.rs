@@ -18,7 +18,8 @@ impl Agent {
                 self.closed_loop(share.collect::<Vec<_>>(), |agent, _| agent.options(Asker::Nobody));
             }
             Phase::Publish { count, first } => {
-                let new: Vec<usize> = self.mine(*first, *count).into_iter().map(|p| self.publisher_of(p, self.settings.client)).collect();
+                let new: Vec<usize> =
+                    self.mine(*first, *count).into_iter().map(|p| self.publisher_of(p, self.settings.client)).collect();
                 self.closed_loop(new, |agent, index| agent.publish(index, Publish::Initial));
             }
             Phase::Republish(step, part) => {
