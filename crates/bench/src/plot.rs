@@ -1,6 +1,6 @@
 //! Costs against the size of a crowd, as SVG.
 
-use crate::row::{Row, STOCK_CROWD, Side, Step};
+use crate::row::{Row, Side, Step};
 use crate::table::Table;
 use plotters::prelude::*;
 use std::error::Error;
@@ -79,19 +79,17 @@ pub fn draw(plot: &Plot) -> Result<String, Box<dyn Error + Send + Sync>> {
             .configure_mesh()
             .x_desc(plot.across)
             .y_desc("CPU of all processes, µs")
-            .x_label_formatter(&|size| format!("{size:.0}"))
-            .y_label_formatter(&|cost| format!("{cost:.0}"))
-            .light_line_style(RGBColor(235, 235, 235))
+            .x_label_formatter(&|size| label(*size))
+            .y_label_formatter(&|cost| label(*cost))
+            .bold_line_style(RGBColor(220, 220, 220))
+            .max_light_lines(0)
             .draw()?;
         for line in &plot.lines {
             let colour = colour(line);
             let points = || line.points.iter().map(|(size, cost)| (f64::from(*size), *cost));
             let drawn = chart.draw_series(LineSeries::new(points(), colour.stroke_width(2)))?;
-            let end = if line.side == Side::Stock && line.points.iter().all(|(size, _)| *size <= STOCK_CROWD) {
-                " (not asked beyond)"
-            } else {
-                ""
-            };
+            let ends_early = line.points.iter().all(|(size, _)| *size < last);
+            let end = if ends_early { " (not asked beyond)" } else { "" };
             drawn
                 .label(format!("{}, {}{end}", line.side, line.allocator))
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(3)));
@@ -106,6 +104,12 @@ pub fn draw(plot: &Plot) -> Result<String, Box<dyn Error + Send + Sync>> {
         area.present()?;
     }
     Ok(svg)
+}
+
+/// Of a place on an axis: only 1, 2 and 5 of each decade, or they stand in each other's way.
+fn label(value: f64) -> String {
+    let text = format!("{value:.0}");
+    if text.starts_with(['1', '2', '5']) && text[1..].bytes().all(|digit| digit == b'0') { text } else { String::new() }
 }
 
 /// One for each side and allocator, told apart by those, too, who do not see all colours (Okabe and Ito).
@@ -155,6 +159,11 @@ mod tests {
         let stock = vec![(100, 20.0), (5000, 90.0)];
         let expected = [(Side::Ours, ours), (Side::Stock, stock)];
         assert_eq!(plots[0].lines, expected.map(|(side, points)| Line { side, allocator: "qm", points }));
+    }
+
+    #[test]
+    fn only_some_places_have_a_label() {
+        assert_eq!([1.0, 20.0, 5000.0, 3.0, 900.0, 15.0].map(label), ["1", "20", "5000", "", "", ""]);
     }
 
     #[test]
