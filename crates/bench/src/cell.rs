@@ -53,6 +53,11 @@ impl Cell {
         !self.wrong().is_empty()
     }
 
+    /// In how many rounds it was measured.
+    pub fn rounds(&self) -> usize {
+        self.rounds.len()
+    }
+
     /// What was done, over all rounds.
     pub fn operations(&self) -> u64 {
         self.rounds.values().map(|round| round.operations).sum()

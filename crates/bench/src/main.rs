@@ -16,7 +16,7 @@ mod target;
 
 use options::Options;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use table::Table;
 
 fn main() -> ExitCode {
@@ -35,11 +35,9 @@ fn main() -> ExitCode {
         text.push_str(part);
     };
     say(&machine.heading(&options));
-    let mut tables = Vec::new();
-    for setup in &options.setups {
-        let table = measure(setup, &options);
-        say(&report::section(&table));
-        tables.push(table);
+    let tables = measure(&options, start);
+    for table in &tables {
+        say(&report::section(table));
     }
     let failures: Vec<String> = tables.iter().flat_map(Table::failures).collect();
     say(&report::end(&tables, &failures, start.elapsed()));
@@ -56,14 +54,23 @@ fn main() -> ExitCode {
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn measure(setup: &setup::Setup, options: &Options) -> Table {
-    let mut table = Table::new(*setup);
+/// Round by round through all set-ups: what changes on the machine concerns each of them. A round that would not end in
+/// time is left out, but for the first.
+fn measure(options: &Options, start: Instant) -> Vec<Table> {
+    let mut tables: Vec<Table> = options.setups.iter().map(|setup| Table::new(*setup)).collect();
+    let mut longest = vec![Duration::ZERO; tables.len()];
     for round in 0..options.rounds * options.mode.patience() {
-        if round >= options.rounds && table.is_decided() {
-            break;
+        for (table, longest) in tables.iter_mut().zip(&mut longest) {
+            let late = options.mode.time().is_some_and(|time| start.elapsed() + *longest > time);
+            if round > 0 && late || round >= options.rounds && table.is_decided() {
+                continue;
+            }
+            eprintln!("{}: round {} of {}", table.setup.name(), round + 1, options.rounds);
+            let begin = Instant::now();
+            let setup = table.setup;
+            run::run(&setup, round, options, &mut |row, side, sample| table.add(round, row, side, sample));
+            *longest = begin.elapsed().max(*longest);
         }
-        eprintln!("{}: round {} of {}", setup.name(), round + 1, options.rounds);
-        run::run(setup, round, options, &mut |row, side, sample| table.add(round, row, side, sample));
     }
-    table
+    tables
 }

@@ -45,7 +45,10 @@ impl Machine {
         let Self { date, time, kamailio, kernel, rustc, load, cpus } = self;
         let Options { operations, rounds, .. } = options;
         let rounds = if *rounds == 1 { "one round".to_owned() } else { format!("{rounds} rounds") };
-        let more = if options.mode.patience() > 1 { ", more where a ratio is not exact by then" } else { "" };
+        let more = match options.mode.time() {
+            None => ", more where a ratio is not exact by then".to_owned(),
+            Some(time) => format!(", or as many as fit into {} minutes", time.as_secs() / 60),
+        };
         format!(
             "# Benchmark, {date}\n\n\
              `{}`, begun at {time} UTC. Ours: presence.so {}, built by {rustc}; stock: that of Kamailio {kamailio}, which \
@@ -55,8 +58,9 @@ impl Machine {
              and private memory.\n\n\
              `x stock` is the ratio over all rounds with two standard errors; `min / median / max` are the ratios of single \
              rounds, and the median decides about a target. The floor is a Kamailio without presence: `t_newtran` and \
-             `t_reply` with the same headers. A row is void in which an answer was not 200 or a NOTIFY was lost, late in \
-             its dialog or told too much.\n",
+             `t_reply` with the same headers. (With qm an allocation walks the empty free lists up to the next fragment, \
+             and a server that frees little has few fragments: there the floor may lie above a presence server.) A row is \
+             void in which an answer was not 200 or a NOTIFY was lost, late in its dialog or told too much.\n",
             command(options),
             env!("CARGO_PKG_VERSION"),
         )
@@ -81,7 +85,7 @@ fn command(options: &Options) -> String {
 
 /// The tables of a set-up, one for each unit.
 pub fn section(table: &Table) -> String {
-    let mut text = format!("\n## {}\n", table.setup.heading());
+    let mut text = format!("\n## {}, rounds {}\n", table.setup.heading(), table.rounds());
     for unit in [Unit::Cpu, Unit::Wait, Unit::Memory] {
         let rows: Vec<Row> = table.rows().filter(|row| row.unit() == unit).collect();
         if !rows.is_empty() {

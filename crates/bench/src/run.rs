@@ -15,6 +15,9 @@ use testkit::Kamailio;
 
 /// Parts of a phase.
 const PARTS: u32 = 16;
+/// How long an answer, or the next of the NOTIFYs that are due, is waited for: what has not come by then is lost. A server
+/// that loses some in each part costs as much time in each.
+const PATIENCE: Duration = Duration::from_secs(4);
 /// Attempts to get all watchers subscribed.
 const ATTEMPTS: u32 = 20;
 /// Publications and dialogs that come and go on a server before it counts as warm.
@@ -50,7 +53,8 @@ pub struct Server {
 impl Server {
     fn start(setup: &Setup, side: Side) -> Self {
         let kamailio = setup.server(side).start();
-        let settings = Settings { afterwards: Duration::ZERO, ..Settings::new(([127, 0, 0, 1], kamailio.port).into()) };
+        let address = ([127, 0, 0, 1], kamailio.port).into();
+        let settings = Settings { afterwards: Duration::ZERO, patience: PATIENCE, ..Settings::new(address) };
         let mut load = Load::new(settings).expect("a socket");
         if !setup.is_cold() {
             load.run(&warm_up(side));

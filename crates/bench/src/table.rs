@@ -35,6 +35,11 @@ impl Table {
         self.rows.entry(row).or_default().entry(side).or_default().add(round, told, sample);
     }
 
+    /// Rounds in which anything was measured.
+    pub fn rounds(&self) -> usize {
+        self.rows.values().flat_map(BTreeMap::values).map(Cell::rounds).max().unwrap_or(0)
+    }
+
     /// Its rows, in their order.
     pub fn rows(&self) -> impl Iterator<Item = Row> {
         self.rows.keys().copied()
@@ -218,6 +223,7 @@ mod tests {
         table.add(3, row, Side::Ours, sample(140.0, 200));
         table.add(3, row, Side::Floor, sample(100.0, 200));
         assert_eq!(table.judged(row).map(|judged| judged.2), Some(Verdict::Missed), "the median is 1.2");
+        assert_eq!(table.rounds(), 4);
         assert_eq!(table.failures().len(), 1, "dearer than stock's 10");
     }
 
