@@ -379,6 +379,11 @@ impl Builder {
         if !self.params.iter().any(|(n, _)| n == "server_address") {
             let _ = writeln!(text, "modparam(\"presence\", \"server_address\", \"sip:127.0.0.1:{port}\")");
         }
+        // Any test can be run with another transport.
+        let transport = std::env::var("NOTIFY_TRANSPORT").ok().filter(|_| !self.module.is_stock());
+        if let Some(transport) = transport.filter(|_| !self.params.iter().any(|(n, _)| n == "notify_transport")) {
+            let _ = writeln!(text, "modparam(\"presence\", \"notify_transport\", \"{transport}\")");
+        }
         for (name, value) in &self.params {
             let _ = writeln!(text, "modparam(\"presence\", \"{name}\", {value})");
         }

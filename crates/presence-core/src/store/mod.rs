@@ -8,6 +8,7 @@
 mod chain;
 pub mod check;
 mod dialogs;
+mod flights;
 mod index;
 mod ledger;
 pub mod listing;
@@ -20,6 +21,7 @@ mod subscriptions;
 mod ties;
 mod wheel;
 
+pub use flights::{Flight, Flights, Number};
 pub use ledger::{Ledger, Rows, Swap, TableBook};
 pub use publications::Shelf;
 pub use rows::{Row, RowState};
