@@ -364,7 +364,6 @@ const VARIABLES: &[&str] = &[
     "LOCAL_TYPE",
     ".*_MEM_TYPE",
     "SIPS_URI_T",
-    "TELS_URI_T",
     "server_signature",
     "user_agent_hdr",
 ];

@@ -47,7 +47,7 @@ impl Destination {
             let name = show(bytes(&uri.host));
             let number: Result<IpAddr, _> = name.trim_start_matches('[').trim_end_matches(']').parse();
             number.ok()?;
-            let secure = matches!(uri.type_, raw::SIPS_URI_T | raw::TELS_URI_T);
+            let secure = uri.type_ == raw::SIPS_URI_T;
             let transport = match uri.proto as u32 {
                 raw::PROTO_UDP if secure => return None,
                 raw::PROTO_WS => raw::PROTO_WS,

@@ -159,6 +159,17 @@ impl<D: Copy, A: Allocator + Clone> Sky<D, A> {
         ended
     }
 
+    /// Those whose time has come, but no more than are worked on under one lock.
+    fn take_all_due(&mut self, now: u64) -> Vec<Due<D, A>> {
+        let mut due = Vec::new();
+        for queue in 0..QUEUES {
+            while let Some(next) = (due.len() < BUDGET).then(|| self.take_due(queue, now)).flatten() {
+                due.push(next);
+            }
+        }
+        due
+    }
+
     /// The first of a queue, if its time has come.
     fn take_due(&mut self, queue: usize, now: u64) -> Option<Due<D, A>> {
         let slot = Some(self.queues[queue].first).filter(|slot| *slot != NIL)?;
@@ -288,22 +299,17 @@ impl<D: Copy, A: Allocator + Clone, R: RawMutex> Flights<D, A, R> {
     /// Sends again what is due, and ends what nobody has answered. No lock is held while either is called.
     pub fn tick(&self, Millis(now): Millis, mut again: impl FnMut(&D, &mut [u8]), mut over: impl FnMut(Token, &[u8])) {
         for part in &*self.parts {
-            for queue in 0..QUEUES {
-                loop {
-                    let mut due = Vec::with_capacity(BUDGET);
-                    let looked = part.with(|sky| {
-                        due.extend(core::iter::from_fn(|| sky.take_due(queue, now)).take(BUDGET));
-                    });
-                    let is_all = due.len() < BUDGET || looked.is_err();
-                    for due in due {
-                        match due {
-                            Due::Again(to, mut message) => again(&to, &mut message),
-                            Due::Over(token, message) => over(token, message.as_deref().unwrap_or_default()),
-                        }
+            loop {
+                let due = part.with(|sky| sky.take_all_due(now)).unwrap_or_default();
+                let is_all = due.len() < BUDGET;
+                for due in due {
+                    match due {
+                        Due::Again(to, mut message) => again(&to, &mut message),
+                        Due::Over(token, message) => over(token, message.as_deref().unwrap_or_default()),
                     }
-                    if is_all {
-                        break;
-                    }
+                }
+                if is_all {
+                    break;
                 }
             }
         }
