@@ -576,8 +576,18 @@ impl Kamailio {
     /// Shared memory in use, as the host counts it.
     #[must_use]
     pub fn shm_used(&self) -> i64 {
+        self.shm("used: ")
+    }
+
+    /// The same with what the host's allocator takes for itself.
+    #[must_use]
+    pub fn shm_really_used(&self) -> i64 {
+        self.shm("real_used: ")
+    }
+
+    fn shm(&self, name: &str) -> i64 {
         let answer = self.rpc(&["core.shmmem"]);
-        let line = answer.lines().find_map(|l| l.trim().strip_prefix("used: ")).unwrap_or_default();
+        let line = answer.lines().find_map(|l| l.trim().strip_prefix(name)).unwrap_or_default();
         line.trim().parse().unwrap_or_else(|_| panic!("no number in {answer}"))
     }
 

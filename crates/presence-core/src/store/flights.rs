@@ -104,6 +104,10 @@ impl<D, A: Allocator> Record for Aloft<D, A> {
     fn vacant() -> Self {
         Self { message: None, flight: None, due: 0, end: 0, links: Links::NONE, generation: 0, queue: 0 }
     }
+
+    fn link(&mut self) -> &mut u32 {
+        &mut self.links.next
+    }
 }
 
 struct Queued;
@@ -236,7 +240,7 @@ impl<D: Copy, A: Allocator + Clone, R: RawMutex> Flights<D, A, R> {
     ) -> Result<Number, Exhausted> {
         let place = at..at + Number::LEN;
         let part = (flight.digest >> 32) as usize & (PARTS - 1);
-        let mut block = Some(block_in(&self.alloc, message)?);
+        let mut block = Some(block_in(&self.alloc, &[message])?);
         let mut gift: Option<Supply<Aloft<D, A>, A>> = None;
         // Another process may use up what this one brings: it then brings again.
         for _ in 0..64 {
