@@ -256,6 +256,7 @@ const TYPES: &[&str] = &[
     "sr_xavp_t",
     "rr_t",
     "run_act_ctx_t",
+    "dest_info_t",
 ];
 
 const FUNCTIONS: &[&str] = &[
@@ -316,6 +317,9 @@ const FUNCTIONS: &[&str] = &[
     "xavp_get_child_with_ival",
     "lookup_local_socket",
     "get_status_info",
+    "sip_hostport2su",
+    "ksr_msg_env_reset",
+    "get_send_socket2",
 ];
 
 const VARIABLES: &[&str] = &[
@@ -359,4 +363,7 @@ const VARIABLES: &[&str] = &[
     "REMOTE_TYPE",
     "LOCAL_TYPE",
     ".*_MEM_TYPE",
+    "SIPS_URI_T",
+    "server_signature",
+    "user_agent_hdr",
 ];

@@ -41,6 +41,10 @@ unsigned int ksr_event_sla(const event_t *event)
 {
 	return event->params.hooks.event_dialog.sla != NULL || event->params.hooks.event_dialog.ma != NULL;
 }
+int ksr_reply_status(const struct sip_msg *msg)
+{
+	return msg->first_line.type == SIP_REPLY ? (int)msg->REPLY_STATUS : 0;
+}
 int ksr_transport(const struct sip_msg *msg) { return msg->rcv.proto; }
 str ksr_tm_request_buffer(struct cell *t)
 {
@@ -61,6 +65,37 @@ int ksr_add_reply_headers(struct sip_msg *msg, char *lines, int len)
 extern int tcpconn_exists(int id, ip_addr_t *peer_ip, int peer_port, ip_addr_t *own_ip, int own_port);
 int ksr_connection_exists(int id) { return tcpconn_exists(id, NULL, 0, NULL, 0); }
 int ksr_connection(const struct sip_msg *msg) { return msg->rcv.proto_reserved1; }
+
+void ksr_force_socket(struct dest_info *to) { to->send_flags.f |= SND_F_FORCE_SOCKET; }
+int ksr_send(struct dest_info *to, char *message, unsigned int len) { return msg_send(to, message, (int)len); }
+char *ksr_via(struct dest_info *to, str *branch, unsigned int *len)
+{
+	static str rport = str_init(";rport");
+	struct hostport hp;
+	set_hostport(&hp, 0);
+	return via_builder(len, NULL, to, branch, ksr_local_rport ? &rport : NULL, &hp);
+}
+
+int ksr_tm_event_callback(void)
+{
+	modparam_t type = 0;
+	struct sr_module *tm = find_module_by_name("tm");
+	str *name = tm ? find_param_export(tm, "event_callback", PARAM_STR, &type) : NULL;
+	return name != NULL && name->len > 0;
+}
+int ksr_onsend_route_is_set(void) { return onsend_rt.rlist[DEFAULT_RT] != NULL; }
+/* The host asks the module that was loaded last first. */
+int ksr_tm_answers_first(void)
+{
+	struct sr_module *m;
+	for (m = modules; m; m = m->next) {
+		if (strcmp(m->exports.name, MOD_NAME) == 0)
+			return 0;
+		if (strcmp(m->exports.name, "tm") == 0)
+			return 1;
+	}
+	return 1;
+}
 
 int ksr_event_route_is_set(int index) { return event_rt.rlist[index] != NULL; }
 void ksr_run_event_route(int index, struct sip_msg *msg) { run_top_route(event_rt.rlist[index], msg, NULL); }

@@ -42,6 +42,7 @@ int ksr_content_type(struct sip_msg *msg);
 char *ksr_body(struct sip_msg *msg);
 unsigned int ksr_event_sla(const event_t *event);
 int ksr_transport(const struct sip_msg *msg);
+int ksr_reply_status(const struct sip_msg *msg);
 str ksr_tm_request_buffer(struct cell *t);
 int ksr_tm_reply_status(const struct cell *t);
 int ksr_tm_is_transaction(const struct cell *t);
@@ -51,6 +52,15 @@ int ksr_add_reply_headers(struct sip_msg *msg, char *lines, int len);
 /* connections: whether one is there, by the host's number for it */
 int ksr_connection_exists(int id);
 int ksr_connection(const struct sip_msg *msg);
+
+/* requests without tm: 0 when sent; a Via header field in pkg memory */
+void ksr_force_socket(struct dest_info *to);
+int ksr_send(struct dest_info *to, char *message, unsigned int len);
+char *ksr_via(struct dest_info *to, str *branch, unsigned int *len);
+/* what would miss them: tm's event_callback, an onsend_route; whether tm is asked about replies before this module */
+int ksr_tm_event_callback(void);
+int ksr_onsend_route_is_set(void);
+int ksr_tm_answers_first(void);
 
 /* script and processes */
 int ksr_event_route_is_set(int index);

@@ -6,9 +6,10 @@ use crate::host::now;
 use crate::params::settings;
 use crate::store;
 use kamailio::log;
+use kamailio::request::Completed;
 use kamailio::route::EventRoute;
 use kamailio::str::show;
-use kamailio::tm::{self, Completed};
+use kamailio::tm;
 use kamailio::xavp;
 use presence_core::host::Token;
 use presence_core::outcome::{self, Answer};
@@ -27,7 +28,8 @@ pub fn register() {
     tm::on_completed(completed);
 }
 
-fn completed(done: &Completed<'_>) {
+/// A NOTIFY was answered; in whatever process.
+pub fn completed(done: &Completed<'_>) {
     let token = Token(done.token);
     run_route(token, done);
     let give_up = xavp::int(settings().xavp, b"delete_subscription").is_some_and(|value| value != 0);

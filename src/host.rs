@@ -2,9 +2,11 @@
 
 use crate::abi::packages::{self, Rules};
 use crate::abi::pv;
+use crate::direct;
 use crate::params::settings;
 use crate::store::{self, database};
 use kamailio::msg::Message;
+use kamailio::request::{Request as Letter, Sent as Way};
 use kamailio::tm;
 use kamailio::{log, sl};
 use presence_core::config::Config;
@@ -188,7 +190,7 @@ impl Host for Surroundings<'_, '_> {
     }
 }
 
-/// Hands one NOTIFY to tm.
+/// Sends one NOTIFY.
 fn send(notice: &Notice, package: &Package, body: &[u8]) -> Sent {
     let subscription = &notice.subscription;
     let (status, reason) = subscription.told_state(notice.left);
@@ -211,7 +213,7 @@ fn send(notice: &Notice, package: &Package, body: &[u8]) -> Sent {
     push_sip_uri(&mut local, subscription.text(Field::ToUser), subscription.text(Field::ToDomain));
     push_sip_uri(&mut remote, subscription.text(Field::FromUser), subscription.text(Field::FromDomain));
     let dialog = subscription.texts.dialog();
-    let request = tm::Request {
+    let letter = Letter {
         method: "NOTIFY",
         call_id: dialog.call_id,
         local_tag: dialog.to_tag,
@@ -244,14 +246,16 @@ fn send(notice: &Notice, package: &Package, body: &[u8]) -> Sent {
             );
         }
     };
-    match pv::with_current(subscription, || tm::send(&request, notice.token.0, told)) {
-        tm::Sent::UnderWay => Sent::UnderWay,
-        tm::Sent::Dropped => Sent::Dropped,
-        tm::Sent::Failed => {
-            log!(Error, "tm could not take a NOTIFY to {}", kamailio::str::show(subscription.text(Field::Contact)));
+    let token = notice.token.0;
+    let send = || direct::send(&letter, token, told).unwrap_or_else(|| tm::send(&letter, token, told));
+    match pv::with_current(subscription, send) {
+        Way::UnderWay => Sent::UnderWay,
+        Way::Dropped => Sent::Dropped,
+        Way::Failed => {
+            log!(Error, "no memory to send a NOTIFY to {}", kamailio::str::show(subscription.text(Field::Contact)));
             Sent::Failed
         }
-        tm::Sent::Unreachable => {
+        Way::Unreachable => {
             let show = kamailio::str::show;
             log!(
                 Error,

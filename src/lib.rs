@@ -10,6 +10,7 @@ mod abi;
 mod auth;
 mod commands;
 mod completion;
+mod direct;
 mod host;
 mod ingress;
 mod params;
@@ -30,6 +31,7 @@ kamailio::module! {
     init: init,
     child_init: child_init,
     destroy: destroy,
+    response: direct::answered,
 }
 
 fn register() {
@@ -60,7 +62,7 @@ fn init() -> bool {
         return false;
     }
     completion::register();
-    if !store::create() || !timers::register() {
+    if !store::create() || !direct::create() || !timers::register() {
         return false;
     }
     match params::settings().db_url {

@@ -127,6 +127,7 @@ params! {
         server_address = None, "Contact in replies and NOTIFYs; not set: the receiving socket";
         event_callback = None, "function of a KEMI script that is called with the event presence:notify-reply; not set: none";
         local_log_facility = None, "syslog facility of the line about each NOTIFY; not set: the server's";
+        notify_transport = Some("tm"), "how NOTIFYs are sent: tm, or direct (without transactions of tm, where nothing needs them)";
         xavp_cfg = None, "name of the xavp with `priority` and `delete_subscription`";
         retrieve_order_by = Some("priority"), "columns of presentity to order by, with retrieve_order 1";
         default_socket = None, "socket of replicated subscriptions, with enable_dmq";
@@ -159,6 +160,8 @@ pub struct Settings {
     pub timer: kamailio::timer::Process,
     /// Level and facility of the line about each NOTIFY.
     pub notify_log: (i32, Option<i32>),
+    /// `notify_transport` is "direct".
+    pub direct: bool,
     /// `event_callback`.
     pub event_callback: Option<&'static [u8]>,
     /// `xavp_cfg`; empty for none.
@@ -291,6 +294,7 @@ impl Settings {
             fetch_rows: 500,
             timer: kamailio::timer::Process::Secondary,
             notify_log: (2, None),
+            direct: false,
             event_callback: None,
             xavp: b"",
             shards: 16,
@@ -353,6 +357,13 @@ impl Settings {
                 kamailio::timer::Process::Main
             },
             notify_log: (p.local_log_level.get(), facility),
+            direct: match p.notify_transport.get().unwrap_or(b"tm") {
+                b"tm" => false,
+                b"direct" => true,
+                other => {
+                    return Err(format!("modparam notify_transport is \"{}\": allowed are tm and direct", show(other)));
+                }
+            },
             event_callback: p.event_callback.get().filter(|name| !name.is_empty()),
             xavp: p.xavp_cfg.get().unwrap_or_default(),
             shards: shard_count(within("subs_htable_size", shards, 1, 30)?),

@@ -3,7 +3,7 @@
 use crate::commands::with_server;
 use crate::params::settings;
 use crate::store::{self, database, rows};
-use crate::{auth, host};
+use crate::{auth, direct, host};
 use kamailio::bell::Bell;
 use kamailio::lock::Gate;
 use kamailio::log;
@@ -65,7 +65,7 @@ pub fn register() -> bool {
     if let Some(period) = settings.db_update_period {
         fine &= timer::register(settings.timer, update, period);
     }
-    fine &= timer::announce_processes(settings.notifiers as i32);
+    fine &= timer::announce_processes((settings.notifiers + direct::processes()) as i32);
     if !fine {
         log!(Error, "the timers could not be registered");
     }
@@ -74,11 +74,13 @@ pub fn register() -> bool {
 
 /// Forks the processes; in `child_init` of the main process.
 pub fn fork() -> bool {
-    (0..settings().notifiers).all(|n| {
+    let direct = (0..direct::processes()).all(|_| timer::fork_forever("PRESENCE DIRECT", direct::look_after));
+    let notifiers = (0..settings().notifiers).all(|n| {
         // One is enough to look after the connections.
         let job = if n == 0 { look_and_tick } else { tick };
         timer::fork_forever(&format!("PRESENCE NOTIFIER {n}"), job)
-    })
+    });
+    direct && notifiers
 }
 
 /// The first notifier's: once a second, ends what came over connections that are gone (`expire_on_close`).

@@ -58,7 +58,7 @@ const TEXTS: [&str; 10] = [
 ];
 
 /// Parameters that only this module has: numbers, texts.
-const OWN: ([&str; 11], [&str; 1]) = (
+const OWN: ([&str; 11], [&str; 2]) = (
     [
         "notify_hold_time",
         "db_wait_time",
@@ -72,11 +72,11 @@ const OWN: ([&str; 11], [&str; 1]) = (
         "notify_fail_max",
         "rfc_strict",
     ],
-    ["event_callback"],
+    ["event_callback", "notify_transport"],
 );
 
 /// What a value that cannot be meant leads to: the sentence's parts.
-const REFUSED: [(&str, &str, &[&str]); 27] = [
+const REFUSED: [(&str, &str, &[&str]); 28] = [
     ("subs_db_mode", "4", &["subs_db_mode is 4", "0 to 3"]),
     ("subs_db_mode", "-1", &["subs_db_mode is -1", "0 to 3"]),
     ("publ_cache", "3", &["publ_cache is 3", "0 to 2"]),
@@ -88,6 +88,7 @@ const REFUSED: [(&str, &str, &[&str]); 27] = [
     ("enable_dmq", "1", &["enable_dmq is 1", "allowed is 0"]),
     ("presentity_table", "\"a; drop table x\"", &["presentity_table is \"a; drop table x\"", "letters, digits"]),
     ("local_log_facility", "\"LOG_NOWHERE\"", &["local_log_facility is \"LOG_NOWHERE\"", "LOG_LOCAL0"]),
+    ("notify_transport", "\"udp\"", &["notify_transport is \"udp\"", "allowed are tm and direct"]),
     ("notify_hold_time", "9", &["notify_hold_time is 9", "10 to 32000"]),
     ("db_wait_time", "0", &["db_wait_time is 0", "1 to 60000"]),
     ("notify_interval", "-1", &["notify_interval is -1", "0 to 600000"]),
@@ -142,7 +143,7 @@ fn a_value_of_the_wrong_type_stops_the_start_with_a_sentence() {
         assert!(sentence(&log, &[&format!("{name} is {shown}"), allowed]), "{name} {value}\n{log}");
         tried += 1;
     }
-    assert_eq!(tried, 45 + 12, "every parameter of the C module, and our own");
+    assert_eq!(tried, 45 + 13, "every parameter of the C module, and our own");
 }
 
 /// What only matters with DMQ, which is not there yet: a value of its type other than the default, and a wrong one.

@@ -2,6 +2,7 @@
 
 use super::{Fault, Outcome, check_not_library};
 use crate::abi::packages;
+use crate::direct;
 use crate::params::settings;
 use crate::store::{self, database, health, listing};
 use core::ffi::CStr;
@@ -92,14 +93,16 @@ fn publications(package: &PackageTally) -> u64 {
 }
 
 fn numbers(answer: &mut Section<'_>, tally: &Tally) {
+    let structures = tally.structures + direct::bytes() as u64;
     for (name, number) in [
         (c"notifies_waiting", tally.queued),
         (c"notifies_elsewhere", tally.guests),
+        (c"notifies_direct", direct::under_way().into()),
         (c"subscriptions_leaving", tally.leaving),
         (c"changes_postponed", tally.late),
         (c"shm_bytes", Pool::held()),
-        (c"text_bytes", Pool::in_use().saturating_sub(tally.structures)),
-        (c"table_bytes", tally.structures),
+        (c"text_bytes", Pool::in_use().saturating_sub(structures)),
+        (c"table_bytes", structures),
         (c"parts_skipped", tally.skipped),
     ] {
         answer.number(name, number);

@@ -16,12 +16,13 @@ use crate::host::now;
 use crate::params::settings;
 use journal::Written;
 use kamailio::db::Op;
+use kamailio::direct::Destination;
 use kamailio::lock::GenLock;
 use kamailio::log;
 use kamailio::shm::Pool;
 use presence_core::config::{PublMode, SubsMode};
 use presence_core::host::{Publications, Subscriptions};
-use presence_core::store::{Book, Shelf, Store, TableBook, Ties};
+use presence_core::store::{Book, Flights, Shelf, Store, TableBook, Ties};
 use presence_core::time::Now;
 use presence_core::uri::UriMatch;
 use std::rc::Rc;
@@ -34,6 +35,9 @@ static STORE: OnceLock<Shared> = OnceLock::new();
 
 /// What came by which connection.
 pub type Tied = Ties<Pool, GenLock>;
+
+/// NOTIFYs under way without tm.
+pub type SharedFlights = Flights<Destination, Pool, GenLock>;
 
 static TIES: OnceLock<Tied> = OnceLock::new();
 

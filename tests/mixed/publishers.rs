@@ -86,6 +86,7 @@ impl Driver {
 
     pub fn publish(&mut self, index: usize, step: Step) {
         let expires = if step == Step::Remove { 0 } else { self.lifetime() };
+        let now = Instant::now();
         let publisher = &mut self.publishers[index];
         let resource = &mut self.resources[publisher.resource];
         let number = match step {
@@ -94,6 +95,11 @@ impl Driver {
         };
         if step == Step::Initial {
             (publisher.life, publisher.in_doubt) = (publisher.life + 1, false);
+        }
+        if matches!(step, Step::Modify | Step::Refresh) {
+            // Once it is carried out the new time counts, whether or not the answer arrives.
+            publisher.sure_until = publisher.sure_until.min(now + Duration::from_secs(expires.into()) - MARGIN);
+            resource.lines[publisher.client].lasts(publisher.sure_until);
         }
         let mut headers = vec![format!("Event: {}", resource.package.event()), format!("Expires: {expires}")];
         if step != Step::Initial {
@@ -163,9 +169,7 @@ impl Driver {
             }
             _ => {
                 publisher.in_doubt = true;
-                publisher.sure_until = publisher.sure_until.min(sent.at + lifetime - MARGIN);
                 publisher.over_at = publisher.over_at.max(now + lifetime);
-                line.lasts(publisher.sure_until);
             }
         }
     }

@@ -12,6 +12,8 @@ pub struct Setup {
     pub allocator: &'static str,
     workers: u32,
     start: Start,
+    /// Our NOTIFYs do not go through tm.
+    direct: bool,
 }
 
 /// Who watches whom.
@@ -65,11 +67,12 @@ impl Setup {
             (Storage::Sqlite(1), 1, Start::Warm),
             (Storage::Sqlite(2), 1, Start::Warm),
         ];
-        let with_both = |(scene, (storage, workers, start))| {
-            ["qm", "tlsf"].map(|allocator| Self { scene, storage, allocator, workers, start })
+        let with_both = |(scene, (storage, workers, start), direct)| {
+            ["qm", "tlsf"].map(|allocator| Self { scene, storage, allocator, workers, start, direct })
         };
-        let many = storages.into_iter().map(|storage| (Scene::Many, storage));
-        many.chain([(Scene::One, (Storage::Memory, 2, Start::Warm))]).flat_map(with_both).collect()
+        let warm = (Storage::Memory, 2, Start::Warm);
+        let many = storages.into_iter().map(|storage| (Scene::Many, storage, false));
+        many.chain([(Scene::One, warm, false), (Scene::Many, warm, true)]).flat_map(with_both).collect()
     }
 
     /// The name for `--setup`.
@@ -79,6 +82,7 @@ impl Setup {
             Storage::Sqlite(mode) => format!("sqlite{mode}"),
         };
         let storage = if self.has_a_crowd() { "crowd".to_owned() } else { storage };
+        let storage = if self.direct { "direct".to_owned() } else { storage };
         let start = if self.is_cold() { "-cold" } else { "" };
         format!("{storage}-{}-{}w{start}", self.allocator, self.workers)
     }
@@ -95,7 +99,9 @@ impl Setup {
 
     /// What can be measured in it; a crowd grows over these sizes.
     pub fn rows(&self, levels: &[u32]) -> Vec<Row> {
-        if self.has_a_crowd() { Row::of_one(levels) } else { Row::OF_MANY.into() }
+        let notifies = |row: &Row| !self.direct || !matches!(row, Row::Publish(_));
+        let rows = if self.has_a_crowd() { Row::of_one(levels) } else { Row::OF_MANY.into() };
+        rows.into_iter().filter(notifies).collect()
     }
 
     /// The servers that are measured beside each other. A database is nothing that the host does by itself.
@@ -103,6 +109,11 @@ impl Setup {
         let is_asked = |side: &Side| rows.iter().any(|row| row.concerns(*side));
         let all = [Side::Ours, Side::Stock, Side::Floor].into_iter();
         all.filter(|side| is_asked(side) && (*side != Side::Floor || self.is_in_memory())).collect()
+    }
+
+    /// Whether our NOTIFYs do without tm (`notify_transport`).
+    pub fn is_direct(&self) -> bool {
+        self.direct
     }
 
     /// Whether the server has nothing behind it.
@@ -127,7 +138,8 @@ impl Setup {
         };
         let start = if self.is_cold() { "just started" } else { "warm" };
         let scene = if self.has_a_crowd() { ", one presentity" } else { "" };
-        format!("{}: {storage}, allocator {allocator}, workers {workers}, {start}{scene}", self.name())
+        let direct = if self.direct { ", our NOTIFYs direct (notify_transport)" } else { "" };
+        format!("{}: {storage}, allocator {allocator}, workers {workers}, {start}{scene}{direct}", self.name())
     }
 
     /// How long the server has after each phase for what the phase left to do.
@@ -154,6 +166,8 @@ impl Setup {
             // Ended transactions are freed within the phase to which they belong.
             .extra("modparam(\"tm\", \"wt_timer\", 200)")
             .routes(ROUTES);
+        let is_direct = self.direct && side == Side::Ours;
+        let builder = if is_direct { builder.param("notify_transport", "\"direct\"") } else { builder };
         match self.storage {
             Storage::Memory => builder,
             Storage::Sqlite(mode) => builder

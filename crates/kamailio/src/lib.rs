@@ -9,6 +9,7 @@
 
 pub mod bell;
 pub mod db;
+pub mod direct;
 pub mod entry;
 pub mod heap;
 pub mod kemi;
@@ -20,6 +21,7 @@ pub mod param;
 pub mod pkg;
 pub mod proc;
 pub mod pv;
+pub mod request;
 pub mod route;
 pub mod rpc;
 pub mod shm;

@@ -109,8 +109,9 @@ pub const fn last_param() -> raw::param_export_t {
     raw::param_export_t { name: null_mut(), type_: 0, param_pointer: null_mut() }
 }
 
-/// Expands to the symbols that the host looks for in a module, around four Rust functions:
-/// `init() -> bool`, `child_init(Rank) -> bool`, `destroy()` and `register()`.
+/// Expands to the symbols that the host looks for in a module, around five Rust functions:
+/// `init() -> bool`, `child_init(Rank) -> bool`, `destroy()`, `register()`, and `response(&mut Message) -> bool`, which
+/// is asked about every reply that comes and says whether it was for this module alone.
 ///
 /// C symbols of a static archive are hidden by rustc's version script, and `no_mangle` in a dependency would be in
 /// every module: so the symbols come from this macro, in the module's own crate.
@@ -124,7 +125,8 @@ macro_rules! module {
         register: $register:path,
         init: $init:path,
         child_init: $child_init:path,
-        destroy: $destroy:path $(,)?
+        destroy: $destroy:path,
+        response: $response:path $(,)?
     ) => {
         mod exported {
             use super::*;
@@ -151,7 +153,7 @@ macro_rules! module {
                     params: $params,
                     rpc_methods: core::ptr::null_mut(),
                     pv_items: $pvs,
-                    response_f: None,
+                    response_f: Some(response),
                     init_mod_f: Some(init_module),
                     init_child_f: Some(init_child),
                     destroy_mod_f: Some(destroy_module),
@@ -162,6 +164,14 @@ macro_rules! module {
             }
             unsafe extern "C" fn init_child(rank: c_int) -> c_int {
                 $crate::entry::guard("child_init", -1, || if $child_init(rank.into()) { 0 } else { -1 })
+            }
+            /// 0 keeps the reply from everybody else.
+            unsafe extern "C" fn response(msg: *mut raw::sip_msg_t) -> c_int {
+                $crate::entry::guard("reply", 1, || {
+                    // SAFETY: the message that the host is processing.
+                    let msg = unsafe { $crate::msg::Message::from_raw(msg) };
+                    if msg.is_some_and(|mut msg| $response(&mut msg)) { 0 } else { 1 }
+                })
             }
             unsafe extern "C" fn destroy_module() {
                 $crate::entry::guard("destroy", (), || $destroy());

@@ -1,4 +1,4 @@
-//! The SIP request that the host is processing.
+//! The SIP message that the host is processing.
 
 use crate::str::{Str, bytes, none};
 use crate::uri::UserHost;
@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 use kamailio_shim as raw;
 
-/// A request, borrowed from the host while a script function runs.
+/// A request or a reply, borrowed from the host while a function of ours runs.
 ///
 /// What its methods return borrows the message's buffer, which the host keeps unchanged meanwhile (rule H1).
 #[derive(Debug)]
@@ -99,6 +99,23 @@ impl<'a> Message<'a> {
     pub fn parse_headers(&mut self) -> bool {
         // SAFETY: as `raw`.
         unsafe { raw::ksr_parse_all_headers(self.as_ptr()) >= 0 }
+    }
+
+    /// The status code of a reply; 0 for a request.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        // SAFETY: the first line of a message that the host has parsed.
+        u16::try_from(unsafe { raw::ksr_reply_status(self.msg.as_ptr()) }).unwrap_or(0)
+    }
+
+    /// The branch parameter of the topmost Via; empty if there is none.
+    #[must_use]
+    pub fn branch(&self) -> &'a [u8] {
+        // SAFETY: null, or what the host has parsed of this message.
+        unsafe {
+            let via = self.raw().via1.as_ref();
+            via.and_then(|via| via.branch.as_ref()).map_or(&[], |branch| bytes(&branch.value))
+        }
     }
 
     fn field_body(&self, field: *mut raw::hdr_field) -> Option<&'a [u8]> {

@@ -50,6 +50,13 @@ pub fn index() -> i32 {
     unsafe { raw::process_no }
 }
 
+/// Forgets what a script has left in the variables of a message that is done with (AVPs, xavps), as the host does after
+/// each message that it receives; for processes that receive none.
+pub fn forget_message() {
+    // SAFETY: frees lists of this process that nobody else holds.
+    unsafe { raw::ksr_msg_env_reset() }
+}
+
 /// A clock that never jumps, the same in all processes.
 #[must_use]
 pub fn steady_clock() -> std::time::Duration {

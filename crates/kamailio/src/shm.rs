@@ -11,11 +11,13 @@ use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use kamailio_shim as raw;
 
-/// Block sizes; larger blocks come from the host one by one.
-const CLASSES: [usize; 24] = [
-    16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 1792,
-    2048,
-];
+/// Block sizes are multiples of 16 bytes up to the first bound, of 128 up to the second; larger blocks come from the host
+/// one by one.
+const FINE: usize = 1 << 10;
+const COARSE: usize = 1 << 11;
+const COARSE_STEP: usize = 1 << 7;
+const FINE_CLASSES: usize = FINE / ALIGN;
+const CLASSES: usize = FINE_CLASSES + (COARSE - FINE) / COARSE_STEP;
 /// Blocks of the pool are aligned so.
 const ALIGN: usize = 16;
 /// The first piece of a class, and the largest.
@@ -39,7 +41,7 @@ struct Class {
 unsafe impl Send for Class {}
 
 struct State {
-    classes: [Mutex<Class>; CLASSES.len()],
+    classes: [Mutex<Class>; CLASSES],
     in_use: AtomicU64,
     held: AtomicU64,
 }
@@ -64,7 +66,7 @@ impl Pool {
                         <GenLock as lock_api::RawMutex>::INIT,
                         Class { free: null_mut(), rest: null_mut(), end: null_mut(), next_piece: FIRST_PIECE },
                     )
-                }; CLASSES.len()],
+                }; CLASSES],
                 in_use: AtomicU64::new(0),
                 held: AtomicU64::new(size_of::<State>() as u64),
             });
@@ -92,11 +94,20 @@ impl Pool {
 }
 
 fn class_of(layout: Layout) -> Option<usize> {
-    if layout.align() > ALIGN {
-        return None;
+    match layout.size() {
+        _ if layout.align() > ALIGN => None,
+        size @ 1..=FINE => Some((size - 1) / ALIGN),
+        size @ 1..=COARSE => Some(FINE_CLASSES + (size - 1 - FINE) / COARSE_STEP),
+        _ => None,
     }
-    let class = CLASSES.partition_point(|&size| size < layout.size());
-    (class < CLASSES.len()).then_some(class)
+}
+
+/// Bytes of the blocks of a class.
+fn size_of_class(class: usize) -> usize {
+    match class.checked_sub(FINE_CLASSES) {
+        None => (class + 1) * ALIGN,
+        Some(coarse) => FINE + (coarse + 1) * COARSE_STEP,
+    }
 }
 
 /// A block straight from the host, aligned as asked. The host aligns to 8 only: for more, the address of its own block
@@ -160,7 +171,7 @@ unsafe fn to_host(block: NonNull<u8>, layout: Layout) {
 impl State {
     /// A block of a class; the piece that it is cut from is taken from the host without the lock.
     fn take(&self, class: usize) -> Option<NonNull<u8>> {
-        let size = CLASSES[class];
+        let size = size_of_class(class);
         loop {
             let wanted = {
                 let mut class = self.classes[class].lock();

@@ -150,7 +150,8 @@ impl<H: Host, S: Subscriptions + ?Sized, P: Publications + ?Sized> Server<'_, H,
             expires: end(now, lifetime),
             received: now,
             priority: self.host.priority(),
-            row_id: self.host.row_id(),
+            // Those that are in no table need none.
+            row_id: if self.publications.is_exclusive() { Vec::new() } else { self.host.row_id() },
         };
         // DIFFERS: the C module looks for the dialog first and inserts then, and a late "early" that comes without a tag
         // takes the place of "terminated".

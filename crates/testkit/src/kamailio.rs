@@ -379,6 +379,11 @@ impl Builder {
         if !self.params.iter().any(|(n, _)| n == "server_address") {
             let _ = writeln!(text, "modparam(\"presence\", \"server_address\", \"sip:127.0.0.1:{port}\")");
         }
+        // Any test can be run with another transport.
+        let transport = std::env::var("NOTIFY_TRANSPORT").ok().filter(|_| !self.module.is_stock());
+        if let Some(transport) = transport.filter(|_| !self.params.iter().any(|(n, _)| n == "notify_transport")) {
+            let _ = writeln!(text, "modparam(\"presence\", \"notify_transport\", \"{transport}\")");
+        }
         for (name, value) in &self.params {
             let _ = writeln!(text, "modparam(\"presence\", \"{name}\", {value})");
         }
@@ -571,8 +576,18 @@ impl Kamailio {
     /// Shared memory in use, as the host counts it.
     #[must_use]
     pub fn shm_used(&self) -> i64 {
+        self.shm("used: ")
+    }
+
+    /// The same with what the host's allocator takes for itself.
+    #[must_use]
+    pub fn shm_really_used(&self) -> i64 {
+        self.shm("real_used: ")
+    }
+
+    fn shm(&self, name: &str) -> i64 {
         let answer = self.rpc(&["core.shmmem"]);
-        let line = answer.lines().find_map(|l| l.trim().strip_prefix("used: ")).unwrap_or_default();
+        let line = answer.lines().find_map(|l| l.trim().strip_prefix(name)).unwrap_or_default();
         line.trim().parse().unwrap_or_else(|_| panic!("no number in {answer}"))
     }
 

@@ -129,22 +129,31 @@ fn check_shard<A: Allocator + Clone>(shard: &Shard<A>) -> Result<Census, &'stati
             Stage::Gone => census.gone += 1,
         }
     }
-    let (mut listed, mut users, mut placed) = (0, 0, 0);
+    let (mut listed, mut audiences, mut users, mut placed) = (0, 0, 0, 0);
     for (_, number) in shard.index.iter() {
         let resource = shard.resources.at(number);
         census.resources += 1;
-        users += u64::from(resource.users);
-        let watchers = length::<Watch, _, _>(&shard.slots, resource.watchers)?;
-        if watchers != u64::from(resource.watcher_count) {
-            return Err("the number of watchers is wrong");
+        if let Some(audience) = shard.audience(number) {
+            if audience.resource != number {
+                return Err("an audience is another resource's");
+            }
+            if audience.is_idle() && (audience.body.is_none() || resource.published == 0) {
+                return Err("an idle audience was kept");
+            }
+            audiences += 1;
+            users += u64::from(audience.users);
+            let watchers = length::<Watch, _, _>(&shard.slots, audience.watchers)?;
+            if watchers != u64::from(audience.watcher_count) {
+                return Err("the number of watchers is wrong");
+            }
+            listed += watchers;
         }
-        listed += watchers;
         let publications = length::<Place, _, _>(&shard.shelf, resource.publications)?;
-        if publications != u64::from(resource.publication_count) {
+        if publications != u64::from(resource.published) && !resource.is_indexed() {
             return Err("the number of publications is wrong");
         }
         placed += publications;
-        if resource.is_idle() {
+        if resource.audience == NIL && resource.published == 0 {
             return Err("an idle resource was kept");
         }
     }
@@ -153,6 +162,9 @@ fn check_shard<A: Allocator + Clone>(shard: &Shard<A>) -> Result<Census, &'stati
         return Err("resources and subscriptions differ");
     }
     if placed != u64::from(shard.shelf.live()) || u64::from(shard.resources.live()) != census.resources {
+        return Err("a record was lost");
+    }
+    if shard.audiences.live() != audiences {
         return Err("a record was lost");
     }
     if u64::from(shard.slots.live()) != slots {
@@ -166,8 +178,8 @@ fn check_shard<A: Allocator + Clone>(shard: &Shard<A>) -> Result<Census, &'stati
     }
     census.publications = placed;
     census.queued = length::<Queue, _, _>(&shard.slots, shard.queue)?;
-    length::<super::records::Late, _, _>(&shard.resources, shard.late)?;
-    length::<super::records::Late, _, _>(&shard.resources, shard.rest)?;
+    length::<super::records::Late, _, _>(&shard.audiences, shard.late)?;
+    length::<super::records::Late, _, _>(&shard.audiences, shard.rest)?;
     census.rows_behind = length::<Dirty, _, _>(&shard.slots, shard.dirty)?;
     Ok(census)
 }

@@ -9,13 +9,13 @@ use allocator_api2::alloc::Allocator;
 /// The dialogs of one part, and how many dialogs each watcher has.
 #[derive(Debug)]
 pub struct Dialogs<A: Allocator> {
-    pub index: Index<u64, A>,
+    pub index: Index<u64, u64, A>,
     /// By the keyed hash of the watcher alone: 64 bits, which nobody can aim at. Only with `max_subs_per_watcher`.
-    pub watchers: Index<u32, A>,
+    pub watchers: Index<u64, u32, A>,
 }
 
 /// What is left over of a table that was offered, and the outcome or the capacity that is missing.
-pub type Inserted<T, V, A> = (Option<Table<V, A>>, Result<T, usize>);
+pub type Inserted<T, V, A> = (Option<Table<u64, V, A>>, Result<T, usize>);
 
 /// How many places one hash may have: more than one only if hashes collide.
 pub const CANDIDATES: usize = 4;
@@ -27,7 +27,7 @@ impl<A: Allocator + Clone> Dialogs<A> {
     }
 
     /// Puts a dialog in, or says which capacity is missing. Takes a bigger table; returns what is left over.
-    pub fn insert(&mut self, hash: u64, place: u64, table: Option<Table<u64, A>>) -> Inserted<(), u64, A> {
+    pub fn insert(&mut self, hash: u64, place: u64, table: Option<Table<u64, u64, A>>) -> Inserted<(), u64, A> {
         let left_over = table.map(|t| self.index.take_in(t));
         match self.index.lack() {
             Some(room) => (left_over, Err(room)),
@@ -43,7 +43,7 @@ impl<A: Allocator + Clone> Dialogs<A> {
         &mut self,
         hash: u64,
         place: u64,
-        table: Option<Table<u64, A>>,
+        table: Option<Table<u64, u64, A>>,
     ) -> Inserted<Option<u64>, u64, A> {
         match self.index.find(hash, |_| true) {
             Some(other) => (table, Ok(Some(other))),
@@ -55,7 +55,7 @@ impl<A: Allocator + Clone> Dialogs<A> {
     }
 
     /// A watcher has one dialog more; or the capacity that is missing. As [`Self::insert`].
-    pub fn count_up(&mut self, watcher: u64, table: Option<Table<u32, A>>) -> Inserted<(), u32, A> {
+    pub fn count_up(&mut self, watcher: u64, table: Option<Table<u64, u32, A>>) -> Inserted<(), u32, A> {
         let left_over = table.map(|t| self.watchers.take_in(t));
         if let Some(count) = self.watchers.get_mut(watcher) {
             *count += 1;

@@ -4,28 +4,54 @@ use crate::refusal::Exhausted;
 use allocator_api2::alloc::Allocator;
 use hashbrown::HashTable;
 
+/// What an entry keeps of its hash, so that moving it needs no strings: 32 bits where what is found is compared anyway,
+/// 64 where the hash alone says what is meant.
+pub trait Kept: Copy + Eq {
+    /// Of a hash.
+    fn of(hash: u64) -> Self;
+    /// With hashbrown's bits, the lowest and the highest, in their places.
+    fn spread(self) -> u64;
+}
+
+impl Kept for u64 {
+    fn of(hash: u64) -> Self {
+        hash
+    }
+    fn spread(self) -> u64 {
+        self
+    }
+}
+
+impl Kept for u32 {
+    fn of(hash: u64) -> Self {
+        hash as Self
+    }
+    fn spread(self) -> u64 {
+        u64::from(self) << 32 | u64::from(self)
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
-struct Entry<V> {
-    /// Kept, so that moving an entry needs no strings.
-    hash: u64,
+struct Entry<K, V> {
+    hash: K,
     value: V,
 }
 
 /// The index.
 #[derive(Debug)]
-pub struct Index<V, A: Allocator> {
-    table: HashTable<Entry<V>, A>,
+pub struct Index<K, V, A: Allocator> {
+    table: HashTable<Entry<K, V>, A>,
     /// Capacity of the table when it was empty (tombstones take from it).
     room: usize,
 }
 
 /// A bigger table, or what is left of a smaller one.
 #[derive(Debug)]
-pub struct Table<V, A: Allocator>(HashTable<Entry<V>, A>);
+pub struct Table<K, V, A: Allocator>(HashTable<Entry<K, V>, A>);
 
 const SMALLEST: usize = 14;
 
-impl<V: Copy + Eq, A: Allocator + Clone> Index<V, A> {
+impl<K: Kept, V: Copy + Eq, A: Allocator + Clone> Index<K, V, A> {
     /// An empty index; it holds no memory yet.
     pub fn new(alloc: &A) -> Self {
         Self { table: HashTable::new_in(alloc.clone()), room: 0 }
@@ -43,21 +69,21 @@ impl<V: Copy + Eq, A: Allocator + Clone> Index<V, A> {
     }
 
     /// Makes a table of this capacity.
-    pub fn make(capacity: usize, alloc: &A) -> Result<Table<V, A>, Exhausted> {
+    pub fn make(capacity: usize, alloc: &A) -> Result<Table<K, V, A>, Exhausted> {
         let mut table = HashTable::new_in(alloc.clone());
-        table.try_reserve(capacity, |e: &Entry<V>| e.hash).map_err(|_| Exhausted)?;
+        table.try_reserve(capacity, |e: &Entry<K, V>| e.hash.spread()).map_err(|_| Exhausted)?;
         Ok(Table(table))
     }
 
     /// Moves to a bigger table, if it still is one. Returns the other one.
-    pub fn take_in(&mut self, Table(mut table): Table<V, A>) -> Table<V, A> {
+    pub fn take_in(&mut self, Table(mut table): Table<K, V, A>) -> Table<K, V, A> {
         if self.lack().is_none() || table.capacity() <= self.table.len() {
             return Table(table);
         }
         self.room = table.capacity();
         for entry in &self.table {
             // Never allocates: the capacity was compared above.
-            table.insert_unique(entry.hash, *entry, |e| e.hash);
+            table.insert_unique(entry.hash.spread(), *entry, |e| e.hash.spread());
         }
         core::mem::swap(&mut table, &mut self.table);
         Table(table)
@@ -65,23 +91,27 @@ impl<V: Copy + Eq, A: Allocator + Clone> Index<V, A> {
 
     /// The value under this hash that is the one meant.
     pub fn find(&self, hash: u64, mut meant: impl FnMut(V) -> bool) -> Option<V> {
-        self.table.find(hash, |e| e.hash == hash && meant(e.value)).map(|e| e.value)
+        let hash = K::of(hash);
+        self.table.find(hash.spread(), |e| e.hash == hash && meant(e.value)).map(|e| e.value)
     }
 
     /// The value under this hash, to be changed; where a hash has one value only.
     pub fn get_mut(&mut self, hash: u64) -> Option<&mut V> {
-        self.table.find_mut(hash, |e| e.hash == hash).map(|e| &mut e.value)
+        let hash = K::of(hash);
+        self.table.find_mut(hash.spread(), |e| e.hash == hash).map(|e| &mut e.value)
     }
 
     /// Puts a value in. Only while nothing is missing.
     pub fn insert(&mut self, hash: u64, value: V) {
         debug_assert!(self.table.len() < self.table.capacity());
-        self.table.insert_unique(hash, Entry { hash, value }, |e| e.hash);
+        let hash = K::of(hash);
+        self.table.insert_unique(hash.spread(), Entry { hash, value }, |e| e.hash.spread());
     }
 
     /// Takes a value out. False if it was not there.
     pub fn remove(&mut self, hash: u64, value: V) -> bool {
-        match self.table.find_entry(hash, |e| e.hash == hash && e.value == value) {
+        let hash = K::of(hash);
+        match self.table.find_entry(hash.spread(), |e| e.hash == hash && e.value == value) {
             Ok(entry) => {
                 entry.remove();
                 true
@@ -101,7 +131,7 @@ impl<V: Copy + Eq, A: Allocator + Clone> Index<V, A> {
     }
 
     /// All entries, for the checker.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, V)> {
+    pub fn iter(&self) -> impl Iterator<Item = (K, V)> {
         self.table.iter().map(|e| (e.hash, e.value))
     }
 }

@@ -192,20 +192,21 @@ impl<'s, A: Allocator + Clone, R: RawMutex, L: Ledger> TableBook<'s, A, R, L> {
         let key = store.key(resource);
         let number = store.shard_of(key.hash);
         let hold = |shard: &mut super::shard::Shard<A>, found| {
+            shard.audience_mut(found)?.users += 1;
             let resource = shard.resources.at_mut(found);
-            resource.users += 1;
             change(resource);
-            (found, Version(resource.version))
+            Some((found, Version(resource.version)))
         };
         // What is there takes no memory.
-        let known = store.shard(number)?.with(|shard| shard.find(key).map(|found| hold(shard, found)))?;
+        let known = store.shard(number)?.with(|shard| shard.find(key).and_then(|found| hold(shard, found)))?;
         let (found, version) = match known {
             Some(known) => known,
             None => {
                 let mut uri = Some(store.block(resource.uri)?);
-                store.insert_with(number, Wants { slot: false, resource: true, shelf: false }, |shard| {
+                store.insert_with(number, Wants { resource: true, audience: true, ..Wants::default() }, |shard| {
                     let found = shard.find_or_add(key, &mut uri)?;
-                    Some(hold(shard, found))
+                    shard.audience_or_add(found)?;
+                    hold(shard, found)
                 })?
             }
         };
@@ -463,7 +464,9 @@ impl<A: Allocator + Clone, R: RawMutex, L> Drop for TableBook<'_, A, R, L> {
             let mut trash = Vec::with_capacity(4);
             let Ok(part) = self.slots.store.shard(number) else { continue };
             let _ = part.with(|shard| {
-                shard.resources.at_mut(resource).users -= 1;
+                if let Some(audience) = shard.audience_mut(resource) {
+                    audience.users -= 1;
+                }
                 shard.let_go_if_idle(resource, &mut trash);
             });
         }

@@ -3,7 +3,6 @@
 //! A record keeps its place as long as it lives, so a list that runs beside changes shows each one once at most; one
 //! that comes or goes meanwhile may be in it or not.
 
-use super::publications;
 use super::records::{Stage, Wait};
 use super::shard::Shard;
 use super::slab::NIL;
@@ -213,11 +212,11 @@ impl Tally {
             return;
         }
         self.resources += 1;
-        self.late += u64::from(resource.waits != Wait::No);
-        if resource.publication_count > 0 || resource.indexed > 0 {
+        self.late += u64::from(shard.audience(index).is_some_and(|audience| audience.waits != Wait::No));
+        if resource.published > 0 {
             let counts = self.of(resource.package);
-            counts.publications += u64::from(resource.publication_count);
-            counts.indexed += u64::from(resource.indexed);
+            let counted = if resource.is_indexed() { &mut counts.indexed } else { &mut counts.publications };
+            *counted += u64::from(resource.published);
         }
     }
 }
@@ -262,7 +261,7 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
                     place,
                     presentity: uri.to_vec(),
                     package,
-                    publication: publications::copy(shard, index),
+                    publication: self.copy_publication(shard, index, place),
                 })
             },
         )
@@ -275,10 +274,10 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
             |shard| shard.resources.used(),
             |shard, index, _| {
                 let resource = shard.resources.at(index);
-                (resource.indexed > 0).then(|| Indexed {
+                resource.is_indexed().then(|| Indexed {
                     presentity: resource.uri.as_deref().unwrap_or_default().to_vec(),
                     package: resource.package,
-                    count: resource.indexed,
+                    count: resource.published,
                 })
             },
         )

@@ -8,6 +8,7 @@
 mod chain;
 pub mod check;
 mod dialogs;
+mod flights;
 mod index;
 mod ledger;
 pub mod listing;
@@ -20,6 +21,7 @@ mod subscriptions;
 mod ties;
 mod wheel;
 
+pub use flights::{Flight, Flights, Number};
 pub use ledger::{Ledger, Rows, Swap, TableBook};
 pub use publications::Shelf;
 pub use rows::{Row, RowState};
@@ -32,12 +34,12 @@ use crate::host::{Resource, Token};
 use crate::refusal::Exhausted;
 use crate::uri::UriMatch;
 use allocator_api2::{alloc::Allocator, boxed::Box, vec::Vec};
-use core::hash::{BuildHasher, Hasher};
+use core::hash::Hasher;
 use core::sync::atomic::{AtomicBool, Ordering};
 use dialogs::Dialogs;
 use lock_api::{Mutex, MutexGuard, RawMutex};
 use records::{Mark, Slot};
-use shard::{Gift, Key, Shard, Wants};
+use shard::{Gift, Key, Naming, Shard, Wants};
 
 /// Parts of the dialog index: more than shards, because a part that grows moves all its entries under its lock.
 const DIALOG_PARTS: usize = 256;
@@ -138,9 +140,9 @@ impl<T, R: RawMutex> Part<T, R> {
 pub struct Store<A: Allocator, R> {
     shards: Box<[Part<Shard<A>, R>], A>,
     dialogs: Box<[Part<Dialogs<A>, R>], A>,
-    /// Secret of this run: a peer cannot choose where its records go.
-    seed: u64,
-    match_uris: UriMatch,
+    naming: Naming,
+    /// When it was made, in seconds since 1970.
+    made: u32,
     alloc: A,
 }
 
@@ -163,13 +165,19 @@ fn boxed<T, A: Allocator + Clone>(
     Ok(parts.into_boxed_slice())
 }
 
-/// A block with these bytes.
-fn block_in<A: Allocator + Clone>(alloc: &A, bytes: &[u8]) -> Result<Box<[u8], A>, Exhausted> {
+/// A block with these bytes, one part after the other.
+fn block_in<A: Allocator + Clone>(alloc: &A, parts: &[&[u8]]) -> Result<Box<[u8], A>, Exhausted> {
+    let length = parts.iter().map(|part| part.len()).sum();
     let mut block = Vec::new_in(alloc.clone());
-    block.try_reserve_exact(bytes.len()).map_err(|_| Exhausted)?;
+    block.try_reserve_exact(length).map_err(|_| Exhausted)?;
     // Two passes at memory speed; `extend_from_slice` of this crate goes byte by byte.
-    block.resize(bytes.len(), 0);
-    block.copy_from_slice(bytes);
+    block.resize(length, 0);
+    let mut rest = &mut block[..];
+    for part in parts {
+        let (place, behind) = rest.split_at_mut(part.len());
+        place.copy_from_slice(part);
+        rest = behind;
+    }
     Ok(block.into_boxed_slice())
 }
 
@@ -177,11 +185,12 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
     /// An empty store with this many shards (a power of two, at most [`MAX_SHARDS`]). `now` in seconds since 1970.
     pub fn new(shards: usize, seed: u64, now: u32, match_uris: UriMatch, alloc: A) -> Result<Self, Exhausted> {
         let count = shards.clamp(1, MAX_SHARDS).next_power_of_two();
+        let naming = Naming { seed, match_uris };
         Ok(Self {
-            shards: boxed(count, &alloc, || Ok(Part::new(Shard::new(now, match_uris, &alloc)?)))?,
+            shards: boxed(count, &alloc, || Ok(Part::new(Shard::new(now, naming, &alloc)?)))?,
             dialogs: boxed(DIALOG_PARTS, &alloc, || Ok(Part::new(Dialogs::new(&alloc))))?,
-            seed,
-            match_uris,
+            naming,
+            made: now,
             alloc,
         })
     }
@@ -196,17 +205,8 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
         (size_of_val(&*self.shards) + size_of_val(&*self.dialogs)) as u64
     }
 
-    fn hasher(&self) -> impl Hasher {
-        foldhash::fast::FixedState::with_seed(self.seed).build_hasher()
-    }
-
     fn key<'a>(&self, resource: Resource<'a>) -> Key<'a> {
-        let mut hasher = self.hasher();
-        match self.match_uris {
-            UriMatch::CaseSensitive => hasher.write(resource.uri),
-            UriMatch::CaseInsensitive => resource.uri.iter().for_each(|b| hasher.write_u8(b.to_ascii_lowercase())),
-        }
-        Key { hash: hasher.finish(), uri: resource.uri, package: resource.package }
+        Key { hash: self.naming.hash(resource.uri), uri: resource.uri, package: resource.package }
     }
 
     /// What is kept of what a document of dialogs is about.
@@ -227,7 +227,7 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
 
     /// Of texts and of where each of them ends.
     fn hash_of<const N: usize>(&self, texts: [&[u8]; N]) -> u64 {
-        let mut hasher = self.hasher();
+        let mut hasher = self.naming.hasher();
         for text in texts {
             hasher.write(text);
             hasher.write_usize(text.len());
@@ -250,7 +250,7 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
 
     /// A block with these bytes.
     fn block(&self, bytes: &[u8]) -> Result<Box<[u8], A>, Exhausted> {
-        block_in(&self.alloc, bytes)
+        block_in(&self.alloc, &[bytes])
     }
 
     /// Runs an insertion in a shard once there is room for it: what is missing is made while the lock is released.

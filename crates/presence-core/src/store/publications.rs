@@ -1,21 +1,23 @@
 //! The shelf of publications over the store (`publ_cache` 2), and the index of those in the database (`publ_cache` 1).
 
-use super::Store;
 use super::chain::{push, unlink};
-use super::records::{Block, Mark, Place, Shelved, pack, unpack};
+use super::records::{Block, Mark, Place, Rare, Shelved, pack, unpack};
 use super::shard::{Shard, Trash, Wants};
 use super::slab::{NIL, Record};
+use super::{Store, block_in};
 use crate::body::About;
 use crate::config::{Config, RetrieveOrder};
 use crate::host::{Change, Expired, Publication, Publications, Resource, Shown};
 use crate::package::PackageId;
 use crate::refusal::{Exhausted, Fault, Refusal};
 use crate::time::{Now, Timestamp};
-use allocator_api2::alloc::Allocator;
+use allocator_api2::{alloc::Allocator, boxed::Box};
 use lock_api::RawMutex;
 
 /// Visits of one lock.
 const BUDGET: usize = 64;
+/// How often something is tried again that somebody else changed meanwhile.
+const TRIES: usize = 64;
 
 /// The shelf, and what this process brings along for one input.
 #[derive(Debug)]
@@ -29,23 +31,14 @@ pub struct Shelf<'s, A: Allocator, R> {
 }
 
 fn tag<A: Allocator + Clone>(shard: &Shard<A>, index: u32) -> &[u8] {
-    unpack(shard.shelf.at(index).text.as_deref().unwrap_or_default())[0]
-}
-
-/// A copy of a publication.
-pub(super) fn copy<A: Allocator + Clone>(shard: &Shard<A>, index: u32) -> Publication {
-    let record = shard.shelf.at(index);
-    let [etag, _, row_id] = unpack(record.text.as_deref().unwrap_or_default());
-    let Shown { body, sender, expires, received } = shown(shard, index);
-    let (etag, row_id) = (etag.to_vec(), row_id.to_vec());
-    Publication { etag, body, sender, expires, received, priority: record.priority, row_id }
+    shard.shelf.at(index).texts()[0]
 }
 
 fn shown<A: Allocator + Clone>(shard: &Shard<A>, index: u32) -> Shown {
     let record = shard.shelf.at(index);
-    let [_, sender, _] = unpack(record.text.as_deref().unwrap_or_default());
+    let [_, sender, _, body] = record.texts();
     Shown {
-        body: record.body.as_deref().unwrap_or_default().to_vec(),
+        body: body.to_vec(),
         sender: sender.to_vec(),
         expires: Timestamp(record.expires),
         received: Timestamp(record.received),
@@ -64,18 +57,17 @@ fn each<A: Allocator + Clone>(shard: &Shard<A>, resource: u32) -> impl Iterator<
     })
 }
 
-/// Another publication of the same resource that may be about this one's dialog and is `wanted`.
-fn other_about<A: Allocator + Clone>(
+/// A publication of a resource that may be about this dialog, and is `wanted`.
+fn one_about<A: Allocator + Clone>(
     shard: &Shard<A>,
-    index: u32,
-    wanted: impl Fn(&Shelved<A>) -> bool,
+    resource: u32,
+    about: Mark,
+    wanted: impl Fn(u32) -> bool,
 ) -> Option<u32> {
-    let own = shard.shelf.at(index);
-    let mut others = each(shard, own.resource).filter(|&other| other != index);
-    others.find(|&other| {
-        let other = shard.shelf.at(other);
-        own.about.may_be(other.about) && wanted(other)
-    })
+    if about.dialog == 0 {
+        return None;
+    }
+    each(shard, resource).find(|&index| wanted(index) && about.may_be(shard.shelf.at(index).rare().about))
 }
 
 /// The state of a resource changes: under the same lock, so that what is read of a version is this version's, and
@@ -87,7 +79,47 @@ fn change<A: Allocator + Clone>(shard: &mut Shard<A>, resource: u32) {
     resource.version = resource.version.wrapping_add(1);
 }
 
-/// Takes a publication off; its blocks go to the trash.
+/// Puts a publication on the shelf. Only where nothing is missing.
+fn place<A: Allocator + Clone>(
+    shard: &mut Shard<A>,
+    resource: u32,
+    publication: &Publication,
+    text: &mut Block<A>,
+) -> Option<u32> {
+    let index = shard.shelf.take()?;
+    *shard.shelf.at_mut(index) = Shelved {
+        text: text.take(),
+        resource,
+        expires: publication.expires.0,
+        received: publication.received.0,
+        ..Shelved::vacant()
+    };
+    let list = shard.shelf_timers.add(&mut shard.shelf, index);
+    shard.shelf.at_mut(index).timer_list = list;
+    change(shard, resource);
+    let resource = shard.resources.at_mut(resource);
+    resource.published += 1;
+    push::<Place, _, _>(&mut shard.shelf, &mut resource.publications, index);
+    Some(index)
+}
+
+/// A publication has another end, and is the last of its resource's.
+fn renew<A: Allocator + Clone>(shard: &mut Shard<A>, index: u32, change: &Change<'_>) {
+    let record = shard.shelf.at_mut(index);
+    let (before, list, number) = (record.expires, record.timer_list, record.resource);
+    record.expires = change.expires.0;
+    record.received = change.received.0;
+    if change.expires.0 < before {
+        shard.shelf_timers.remove(&mut shard.shelf, index, list);
+        let list = shard.shelf_timers.add(&mut shard.shelf, index);
+        shard.shelf.at_mut(index).timer_list = list;
+    }
+    let ends = &mut shard.resources.at_mut(number).publications;
+    unlink::<Place, _, _>(&mut shard.shelf, ends, index);
+    push::<Place, _, _>(&mut shard.shelf, ends, index);
+}
+
+/// Takes a publication off; its block goes to the trash.
 fn take_off<A: Allocator + Clone>(shard: &mut Shard<A>, index: u32, in_wheel: bool, trash: &mut Trash<A>) {
     let record = shard.shelf.at(index);
     let (number, list) = (record.resource, record.timer_list);
@@ -96,11 +128,10 @@ fn take_off<A: Allocator + Clone>(shard: &mut Shard<A>, index: u32, in_wheel: bo
     }
     change(shard, number);
     let resource = shard.resources.at_mut(number);
-    resource.publication_count -= 1;
+    resource.published -= 1;
     unlink::<Place, _, _>(&mut shard.shelf, &mut resource.publications, index);
     let record = shard.shelf.at_mut(index);
     trash.push(record.text.take());
-    trash.push(record.body.take());
     *record = Shelved::vacant();
     shard.shelf.give_back(index);
     shard.let_go_if_idle(number, trash);
@@ -122,6 +153,11 @@ impl<A: Allocator + Clone, R: RawMutex> Shelf<'_, A, R> {
         })
     }
 
+    /// The block of a publication.
+    fn packed(&self, etag: &[u8], sender: &[u8], rare: Rare, body: &[u8]) -> Result<Box<[u8], A>, Exhausted> {
+        block_in(&self.store.alloc, &[&pack([etag, sender, &rare.to_text()]), body])
+    }
+
     fn mark(&self, about: Option<&About>) -> Mark {
         about.map_or_else(Mark::default, |about| self.store.mark(about))
     }
@@ -137,97 +173,84 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
     ) -> Result<(), Refusal> {
         let key = self.store.key(resource);
         let number = self.store.shard_of(key.hash);
-        let texts = pack([&publication.etag, &publication.sender, &publication.row_id]);
-        let mut text: Block<A> = Some(self.store.block(&texts)?);
-        let mut body: Block<A> = Some(self.store.block(&publication.body)?);
-        let mut uri: Block<A> = Some(self.store.block(resource.uri)?);
-        let (about, now) = (self.mark(about), self.now.unix.0);
-        let mut trash: Trash<A> = Vec::with_capacity(8);
-        let wants = Wants { slot: false, resource: true, shelf: true };
-        self.store.insert_with(number, wants, |shard| {
-            let found = shard.find_or_add(key, &mut uri)?;
-            let index = shard.shelf.take()?;
-            *shard.shelf.at_mut(index) = Shelved {
-                text: text.take(),
-                body: body.take(),
-                resource: found,
-                expires: publication.expires.0,
-                received: publication.received.0,
-                priority: publication.priority,
-                about,
-                ..Shelved::vacant()
-            };
-            let list = shard.shelf_timers.add(&mut shard.shelf, index);
-            shard.shelf.at_mut(index).timer_list = list;
-            change(shard, found);
-            let resource = shard.resources.at_mut(found);
-            resource.publication_count += 1;
-            push::<Place, _, _>(&mut shard.shelf, &mut resource.publications, index);
-            let same = each(shard, found).find(|&old| replace && old != index && tag(shard, old) == publication.etag);
-            if let Some(old) = same {
-                take_off(shard, old, true, &mut trash);
-            }
-            let is_over = |old: &Shelved<A>| old.about.is_over && old.expires > now;
-            if let Some(old) = other_about(shard, index, |old| !about.is_over && is_over(old)) {
-                let (document, was) = (shard.shelf.at_mut(old).body.take(), shard.shelf.at(old).about);
-                let new = shard.shelf.at_mut(index);
-                new.about = was;
-                trash.push(core::mem::replace(&mut new.body, document));
-                take_off(shard, old, true, &mut trash);
-            } else {
-                while let Some(old) = other_about(shard, index, |_| true) {
+        let (given, now) = (self.mark(about), self.now.unix.0);
+        let wants = Wants { resource: true, shelf: true, ..Wants::default() };
+        // The document that says that this dialog is over, and what it is about: it stays.
+        let mut last: Option<(Mark, Vec<u8>)> = None;
+        for _ in 0..TRIES {
+            let (mark, body) = last.as_ref().map_or((given, &publication.body), |(mark, body)| (*mark, body));
+            let rare = Rare { about: mark, priority: publication.priority };
+            let mut text: Block<A> = Some(self.packed(&publication.etag, &publication.sender, rare, body)?);
+            let mut uri: Block<A> = Some(self.store.block(resource.uri)?);
+            let mut trash: Trash<A> = Vec::with_capacity(8);
+            let done = self.store.insert_with(number, wants, |shard| {
+                let is_same = |shard: &Shard<A>, old| replace && tag(shard, old) == publication.etag;
+                let is_over = |old| {
+                    let record = shard.shelf.at(old);
+                    record.expires > now && record.rare().about.is_over && !is_same(shard, old)
+                };
+                let known = if given.is_over || about.is_none() { None } else { shard.find(key) };
+                let over = known.and_then(|known| one_about(shard, known, given, is_over));
+                let seen = over.map(|old| shard.shelf.at(old)).map(|old| (old.rare().about, old.texts()[3].to_vec()));
+                if seen != last {
+                    return Some(Err(seen));
+                }
+                let found = shard.find_or_add(key, &mut uri)?;
+                let same = each(shard, found).find(|&old| is_same(shard, old));
+                let index = place(shard, found, publication, &mut text)?;
+                if let Some(old) = same {
                     take_off(shard, old, true, &mut trash);
                 }
+                if let Some(old) = over {
+                    take_off(shard, old, true, &mut trash);
+                } else {
+                    while let Some(old) = one_about(shard, found, given, |old| old != index) {
+                        take_off(shard, old, true, &mut trash);
+                    }
+                }
+                Some(Ok(()))
+            })?;
+            match done {
+                Ok(()) => return Ok(()),
+                Err(seen) => last = seen,
             }
-            Some(())
-        })?;
-        Ok(())
+        }
+        Err(Exhausted.into())
     }
 
     fn modify(&mut self, resource: Resource<'_>, etag: &[u8], change: &Change<'_>) -> Result<bool, Refusal> {
-        let Some([old_sender, row_id]) = self.with(resource, etag, |shard, index| {
-            let [_, sender, row_id] = unpack(shard.shelf.at(index).text.as_deref().unwrap_or_default());
-            [sender.to_vec(), row_id.to_vec()]
-        })?
-        else {
-            return Err(Refusal::ConditionFailed);
-        };
-        let sender = change.sender.unwrap_or(&old_sender);
-        let mut text: Block<A> = Some(self.store.block(&pack([change.etag, sender, &row_id]))?);
-        let mut body: Block<A> = match change.body {
-            Some(body) => Some(self.store.block(body)?),
-            None => None,
-        };
-        let about = self.mark(change.about);
         let (now, hides) = (self.now.unix, self.config.hide_expired);
-        let done = self.with(resource, etag, |shard, index| {
-            // Without a document the state is the same, and nobody is told.
-            let was_hidden = hides && shard.shelf.at(index).expires <= now.0;
-            let is_new = change.body.is_some() || was_hidden;
-            if is_new {
-                self::change(shard, shard.shelf.at(index).resource);
+        for _ in 0..TRIES {
+            let known =
+                self.with(resource, etag, |shard, index| shard.shelf.at(index).text.as_deref().map(<[u8]>::to_vec));
+            let known = known?.flatten().ok_or(Refusal::ConditionFailed)?;
+            let [_, sender, rare, body] = unpack(&known);
+            let (about, body) = match change.body {
+                Some(body) => (self.mark(change.about), body),
+                None => (Rare::of_text(rare).about, body),
+            };
+            let rare = Rare { about, priority: change.priority };
+            let mut text: Block<A> = Some(self.packed(change.etag, change.sender.unwrap_or(sender), rare, body)?);
+            let done = self.with(resource, etag, |shard, index| {
+                // A package may keep its tags: then somebody else may have changed it.
+                if shard.shelf.at(index).text.as_deref() != Some(&known[..]) {
+                    return None;
+                }
+                // Without a document the state is the same, and nobody is told.
+                let was_hidden = hides && shard.shelf.at(index).expires <= now.0;
+                let is_new = change.body.is_some() || was_hidden;
+                if is_new {
+                    self::change(shard, shard.shelf.at(index).resource);
+                }
+                core::mem::swap(&mut shard.shelf.at_mut(index).text, &mut text);
+                renew(shard, index, change);
+                Some(is_new)
+            });
+            if let Some(is_new) = done?.ok_or(Refusal::ConditionFailed)? {
+                return Ok(is_new);
             }
-            let record = shard.shelf.at_mut(index);
-            core::mem::swap(&mut record.text, &mut text);
-            if body.is_some() {
-                core::mem::swap(&mut record.body, &mut body);
-                record.about = about;
-            }
-            let (before, list, number) = (record.expires, record.timer_list, record.resource);
-            record.expires = change.expires.0;
-            record.received = change.received.0;
-            record.priority = change.priority;
-            if change.expires.0 < before {
-                shard.shelf_timers.remove(&mut shard.shelf, index, list);
-                let list = shard.shelf_timers.add(&mut shard.shelf, index);
-                shard.shelf.at_mut(index).timer_list = list;
-            }
-            let ends = &mut shard.resources.at_mut(number).publications;
-            unlink::<Place, _, _>(&mut shard.shelf, ends, index);
-            push::<Place, _, _>(&mut shard.shelf, ends, index);
-            is_new
-        });
-        done?.ok_or(Refusal::ConditionFailed)
+        }
+        Err(Exhausted.into())
     }
 
     fn remove(&mut self, resource: Resource<'_>, etag: &[u8]) -> Result<Shown, Refusal> {
@@ -249,7 +272,7 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
         let all = part.with(|shard| {
             let number = shard.find(key)?;
             let alive = each(shard, number).filter(|&i| !hides || shard.shelf.at(i).expires > now.0);
-            Some(alive.map(|index| (shard.shelf.at(index).priority, shown(shard, index))).collect::<Vec<_>>())
+            Some(alive.map(|index| (shard.shelf.at(index).rare().priority, shown(shard, index))).collect::<Vec<_>>())
         });
         let mut all = all.map_err(|_| Fault::Storage)?.unwrap_or_default();
         if let RetrieveOrder::Columns(_) = self.config.order {
@@ -303,14 +326,22 @@ impl<A: Allocator + Clone, R: RawMutex> Publications for Shelf<'_, A, R> {
 }
 
 impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
+    /// A copy of a publication. It is in no table: where it is, in this run of the server, is its row's name.
+    pub(super) fn copy_publication(&self, shard: &Shard<A>, index: u32, place: u32) -> Publication {
+        let row_id = format!("{:x}-{place:x}", self.made).into_bytes();
+        let (etag, priority) = (tag(shard, index).to_vec(), shard.shelf.at(index).rare().priority);
+        let Shown { body, sender, expires, received } = shown(shard, index);
+        Publication { etag, body, sender, expires, received, priority, row_id }
+    }
+
     /// One more publication of a resource is in the database.
     pub fn index_publication(&self, resource: Resource<'_>) -> Result<(), Exhausted> {
         let key = self.key(resource);
         let mut uri: Block<A> = Some(self.block(resource.uri)?);
-        let wants = Wants { slot: false, resource: true, shelf: false };
+        let wants = Wants { resource: true, ..Wants::default() };
         self.insert_with(self.shard_of(key.hash), wants, |shard| {
             let number = shard.find_or_add(key, &mut uri)?;
-            shard.resources.at_mut(number).indexed += 1;
+            shard.resources.at_mut(number).published += 1;
             Some(())
         })
     }
@@ -323,7 +354,7 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
         let _ = part.with(|shard| {
             let Some(number) = shard.find(key) else { return };
             let resource = shard.resources.at_mut(number);
-            resource.indexed = resource.indexed.saturating_sub(1);
+            resource.published = resource.published.saturating_sub(1);
             shard.let_go_if_idle(number, &mut trash);
         });
         drop(trash);
@@ -333,7 +364,7 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
     pub fn indexed(&self, resource: Resource<'_>) -> Result<u32, Exhausted> {
         let key = self.key(resource);
         let part = self.shard(self.shard_of(key.hash))?;
-        part.with(|shard| shard.find(key).map_or(0, |number| shard.resources.at(number).indexed))
+        part.with(|shard| shard.find(key).map_or(0, |number| shard.resources.at(number).published))
     }
 
     /// Corrects that count, if it still is what it `was`. False if somebody changed it meanwhile.
@@ -342,15 +373,15 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
         let number = self.shard_of(key.hash);
         let mut uri: Block<A> = Some(self.block(resource.uri)?);
         let mut trash: Trash<A> = Vec::with_capacity(2);
-        let wants = Wants { slot: false, resource: true, shelf: false };
+        let wants = Wants { resource: true, ..Wants::default() };
         let corrected = self.insert_with(number, wants, |shard| {
             let Some(found) = (if was == 0 { shard.find_or_add(key, &mut uri) } else { shard.find(key) }) else {
                 return Some(false);
             };
             let resource = shard.resources.at_mut(found);
-            let same = resource.indexed == was;
+            let same = resource.published == was;
             if same {
-                resource.indexed = is;
+                resource.published = is;
                 shard.let_go_if_idle(found, &mut trash);
             }
             Some(same)

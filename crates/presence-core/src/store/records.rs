@@ -138,6 +138,10 @@ impl<A: Allocator> Record for Slot<A> {
             failures: 0,
         }
     }
+
+    fn link(&mut self) -> &mut u32 {
+        &mut self.watch.next
+    }
 }
 
 impl<A: Allocator> Timed for Slot<A> {
@@ -150,23 +154,30 @@ impl<A: Allocator> Timed for Slot<A> {
 #[derive(Debug)]
 pub struct Resource<A: Allocator> {
     pub uri: Block<A>,
-    pub hash: u64,
-    pub watchers: Ends,
+    /// Those on the shelf (`publ_cache` 2).
     pub publications: Ends,
-    /// Subscriptions that name this resource, listed or not.
-    pub users: u32,
-    pub watcher_count: u32,
-    pub publication_count: u32,
-    /// Publications in the database, with `publ_cache` 1.
-    pub indexed: u32,
+    /// How many those are; with `publ_cache` 1, how many are in the database.
+    pub published: u32,
     pub version: u32,
+    /// What only a resource has that somebody watches, or whose change waits to be told; or [`NIL`].
+    pub audience: u32,
+    pub package: PackageId,
+}
+
+/// Who watches a resource, and what they are told.
+#[derive(Debug)]
+pub struct Audience<A: Allocator> {
+    pub resource: u32,
+    pub watchers: Ends,
+    pub watcher_count: u32,
+    /// Subscriptions that name the resource, listed or not.
+    pub users: u32,
     /// The document that is told, and for which version it was made.
     pub body: Block<A>,
     pub body_version: u32,
     /// Until when the document also holds for new watchers; 0: it does not.
     pub body_until: u32,
-    pub package: PackageId,
-    /// What of its last change waits to be told by somebody else.
+    /// What of the last change waits to be told by somebody else.
     pub waits: Wait,
     /// Since when, on the steady clock, if it could not be told.
     pub late_since: u64,
@@ -186,51 +197,64 @@ pub enum Wait {
 
 impl<A: Allocator> Record for Resource<A> {
     fn vacant() -> Self {
+        Self { uri: None, publications: Ends::EMPTY, published: 0, version: 0, audience: NIL, package: PackageId(0) }
+    }
+
+    fn link(&mut self) -> &mut u32 {
+        &mut self.audience
+    }
+}
+
+impl<A: Allocator> Resource<A> {
+    /// Whether its publications are in the database and only counted here.
+    pub fn is_indexed(&self) -> bool {
+        self.published > 0 && self.publications.first == NIL
+    }
+}
+
+impl<A: Allocator> Record for Audience<A> {
+    fn vacant() -> Self {
         Self {
-            uri: None,
-            hash: 0,
+            resource: NIL,
             watchers: Ends::EMPTY,
-            publications: Ends::EMPTY,
-            users: 0,
             watcher_count: 0,
-            publication_count: 0,
-            indexed: 0,
-            version: 0,
+            users: 0,
             body: None,
             body_version: 0,
             body_until: 0,
-            package: PackageId(0),
             waits: Wait::No,
             late_since: 0,
             late: Links::NONE,
         }
     }
-}
 
-impl<A: Allocator> Resource<A> {
-    /// Whether nothing needs it any more.
-    pub fn is_idle(&self) -> bool {
-        self.users == 0 && self.publication_count == 0 && self.indexed == 0 && self.waits == Wait::No
+    fn link(&mut self) -> &mut u32 {
+        &mut self.resource
     }
 }
 
-/// A publication's record. Its texts: tag, sender, row id, each with its length before it.
+impl<A: Allocator> Audience<A> {
+    /// Whether there is nobody to be told of anything.
+    pub fn is_idle(&self) -> bool {
+        self.users == 0 && self.waits == Wait::No
+    }
+}
+
+/// A publication's record.
 #[derive(Debug)]
 pub struct Shelved<A: Allocator> {
+    /// Tag, sender, [`Rare`] and document, in one block ([`pack`]).
     pub text: Block<A>,
-    pub body: Block<A>,
     pub resource: u32,
     pub place: Links,
     pub timer: Links,
     pub expires: u32,
     pub received: u32,
-    pub priority: i32,
     pub timer_list: u16,
-    pub about: Mark,
 }
 
 /// What is kept of what a document of dialogs is about.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Mark {
     /// The hash of its first dialog's id; 0: it is about none.
     pub dialog: u64,
@@ -248,20 +272,67 @@ impl Mark {
     }
 }
 
+/// What few publications have.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Rare {
+    pub about: Mark,
+    /// Its place among others, with `retrieve_order`.
+    pub priority: i32,
+}
+
+impl Rare {
+    /// As a text; an empty one where there is nothing.
+    pub fn to_text(self) -> std::vec::Vec<u8> {
+        if self == Self::default() {
+            return std::vec::Vec::new();
+        }
+        let Mark { dialog, tags: [local, remote], is_over } = self.about;
+        let numbers = [self.priority.to_ne_bytes(), local.to_ne_bytes(), remote.to_ne_bytes()];
+        [&dialog.to_ne_bytes()[..], numbers.as_flattened(), &[is_over.into()]].concat()
+    }
+
+    /// From that text.
+    pub fn of_text(text: &[u8]) -> Self {
+        let read = || {
+            let (dialog, rest) = text.split_first_chunk()?;
+            let (priority, rest) = rest.split_first_chunk()?;
+            let (local, rest) = rest.split_first_chunk()?;
+            let (remote, is_over) = rest.split_first_chunk()?;
+            let tags = [local, remote].map(|tag| u32::from_ne_bytes(*tag));
+            let about = Mark { dialog: u64::from_ne_bytes(*dialog), tags, is_over: is_over == [1] };
+            Some(Self { about, priority: i32::from_ne_bytes(*priority) })
+        };
+        read().unwrap_or_default()
+    }
+}
+
 impl<A: Allocator> Record for Shelved<A> {
     fn vacant() -> Self {
         Self {
             text: None,
-            body: None,
             resource: NIL,
             place: Links::NONE,
             timer: Links::NONE,
             expires: 0,
             received: 0,
-            priority: 0,
             timer_list: 0,
-            about: Mark::default(),
         }
+    }
+
+    fn link(&mut self) -> &mut u32 {
+        &mut self.place.next
+    }
+}
+
+impl<A: Allocator> Shelved<A> {
+    /// Its texts: tag, sender, what few have, document.
+    pub fn texts(&self) -> [&[u8]; 4] {
+        unpack(self.text.as_deref().unwrap_or_default())
+    }
+
+    /// What few have.
+    pub fn rare(&self) -> Rare {
+        Rare::of_text(self.texts()[2])
     }
 }
 
@@ -294,12 +365,12 @@ chains! {
     Timer: Slot.timer, "Subscriptions by the second at which they run out.";
     Queue: Slot.queue, "Dialogs with a NOTIFY under way and another one to follow, or held; the oldest first.";
     Dirty: Slot.dirty, "Subscriptions whose row is behind.";
-    Late: Resource.late, "Resources whose last change could not be told; or the rest of whose watchers is to be told.";
+    Late: Audience.late, "Resources whose last change could not be told; or the rest of whose watchers is to be told.";
     Place: Shelved.place, "The publications of a resource, in the order in which they came.";
     ShelfTimer: Shelved.timer, "Publications by the second at which they run out.";
 }
 
-/// Packs the texts of a publication.
+/// Packs texts, each with its length before it.
 pub fn pack(texts: [&[u8]; 3]) -> std::vec::Vec<u8> {
     let mut out = std::vec::Vec::with_capacity(6 + texts.iter().map(|t| t.len()).sum::<usize>());
     for text in texts {
@@ -310,14 +381,15 @@ pub fn pack(texts: [&[u8]; 3]) -> std::vec::Vec<u8> {
     out
 }
 
-/// The texts of a publication.
-pub fn unpack(mut block: &[u8]) -> [&[u8]; 3] {
-    let mut texts: [&[u8]; 3] = [b""; 3];
-    for text in &mut texts {
+/// The texts of [`pack`], and what follows them.
+pub fn unpack(mut block: &[u8]) -> [&[u8]; 4] {
+    let mut texts: [&[u8]; 4] = [b""; 4];
+    for text in &mut texts[..3] {
         let Some((len, rest)) = block.split_first_chunk::<2>() else { break };
         let len = usize::from(u16::from_ne_bytes(*len)).min(rest.len());
         (*text, block) = rest.split_at(len);
     }
+    texts[3] = block;
     texts
 }
 
@@ -327,7 +399,22 @@ mod tests {
     use allocator_api2::alloc::Global;
 
     #[test]
-    fn a_subscription_takes_two_cache_lines() {
-        assert_eq!(size_of::<Slot<Global>>(), 128);
+    fn records_have_their_sizes() {
+        assert_eq!(size_of::<Slot<Global>>(), 128, "two cache lines");
+        assert_eq!(size_of::<Resource<Global>>(), 40);
+        assert_eq!(size_of::<Audience<Global>>(), 64);
+        assert_eq!(size_of::<Shelved<Global>>(), 48);
+    }
+
+    #[test]
+    fn a_publication_is_read_as_it_was_packed() {
+        let about = Mark { dialog: 7, tags: [0, 9], is_over: true };
+        let none = Rare::default();
+        for rare in [none, Rare { about, ..none }, Rare { priority: -3, ..none }, Rare { about, priority: 5 }] {
+            let block = [pack([b"tag", b"", &rare.to_text()]), b"document".to_vec()].concat();
+            let [tag, sender, text, document] = unpack(&block);
+            assert_eq!((tag, sender, Rare::of_text(text), document), (&b"tag"[..], &b""[..], rare, &b"document"[..]));
+        }
+        assert!(none.to_text().is_empty());
     }
 }

@@ -4,7 +4,7 @@
 use super::chain::{Ends, push, unlink};
 use super::index::{Index, Table};
 use super::records::{
-    Block, Dirty, Flight, Late, Queue, Resource, ShelfTimer, Shelved, Slot, Stage, Stored, Timer, Wait, Watch,
+    Audience, Block, Dirty, Flight, Late, Queue, Resource, ShelfTimer, Shelved, Slot, Stage, Stored, Timer, Wait, Watch,
 };
 use super::slab::{self, NIL, Slab, Supply};
 use super::wheel::Wheel;
@@ -18,6 +18,32 @@ use crate::time::{Now, Tick, Timestamp};
 use crate::uri::UriMatch;
 use crate::winfo::Extent;
 use allocator_api2::alloc::Allocator;
+use core::hash::{BuildHasher, Hasher};
+
+/// How URIs are told apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Naming {
+    /// Secret of this run: a peer cannot choose where its records go.
+    pub seed: u64,
+    pub match_uris: UriMatch,
+}
+
+impl Naming {
+    /// A hash with that secret.
+    pub fn hasher(self) -> impl Hasher {
+        foldhash::fast::FixedState::with_seed(self.seed).build_hasher()
+    }
+
+    /// Of a URI: equal for those that are the same.
+    pub fn hash(self, uri: &[u8]) -> u64 {
+        let mut hasher = self.hasher();
+        match self.match_uris {
+            UriMatch::CaseSensitive => hasher.write(uri),
+            UriMatch::CaseInsensitive => uri.iter().for_each(|b| hasher.write_u8(b.to_ascii_lowercase())),
+        }
+        hasher.finish()
+    }
+}
 
 /// Blocks that were taken out: dropped when no lock is held.
 pub type Trash<A> = std::vec::Vec<Block<A>>;
@@ -27,22 +53,28 @@ pub type Trash<A> = std::vec::Vec<Block<A>>;
 pub struct Shard<A: Allocator> {
     pub slots: Slab<Slot<A>, A>,
     pub resources: Slab<Resource<A>, A>,
+    pub audiences: Slab<Audience<A>, A>,
     pub shelf: Slab<Shelved<A>, A>,
-    pub index: Index<u32, A>,
+    pub index: Index<u32, u32, A>,
     pub timers: Wheel<Timer, A>,
     pub shelf_timers: Wheel<ShelfTimer, A>,
     pub queue: Ends,
     pub dirty: Ends,
     pub late: Ends,
     pub rest: Ends,
-    pub match_uris: UriMatch,
+    naming: Naming,
 }
 
 impl<A: Allocator + Clone> Shard<A> {
     /// Bytes of chunks and tables, which stay once they are there.
     pub fn bytes(&self) -> usize {
-        let slabs = self.slots.bytes() + self.resources.bytes() + self.shelf.bytes();
-        slabs + self.index.bytes() + self.timers.bytes() + self.shelf_timers.bytes()
+        let resources = self.resources.bytes() + self.audiences.bytes();
+        resources
+            + self.slots.bytes()
+            + self.shelf.bytes()
+            + self.index.bytes()
+            + self.timers.bytes()
+            + self.shelf_timers.bytes()
     }
 }
 
@@ -51,6 +83,7 @@ impl<A: Allocator + Clone> Shard<A> {
 pub struct Wants {
     pub slot: bool,
     pub resource: bool,
+    pub audience: bool,
     pub shelf: bool,
 }
 
@@ -59,6 +92,7 @@ pub struct Wants {
 pub struct Lack {
     slots: Option<slab::Lack>,
     resources: Option<slab::Lack>,
+    audiences: Option<slab::Lack>,
     shelf: Option<slab::Lack>,
     index: Option<usize>,
 }
@@ -68,8 +102,9 @@ pub struct Lack {
 pub struct Gift<A: Allocator> {
     slots: Option<Supply<Slot<A>, A>>,
     resources: Option<Supply<Resource<A>, A>>,
+    audiences: Option<Supply<Audience<A>, A>>,
     shelf: Option<Supply<Shelved<A>, A>>,
-    index: Option<Table<u32, A>>,
+    index: Option<Table<u32, u32, A>>,
 }
 
 impl<A: Allocator + Clone> Gift<A> {
@@ -78,6 +113,7 @@ impl<A: Allocator + Clone> Gift<A> {
         Ok(Self {
             slots: lack.slots.map(|l| Supply::make(l, alloc)).transpose()?,
             resources: lack.resources.map(|l| Supply::make(l, alloc)).transpose()?,
+            audiences: lack.audiences.map(|l| Supply::make(l, alloc)).transpose()?,
             shelf: lack.shelf.map(|l| Supply::make(l, alloc)).transpose()?,
             index: lack.index.map(|room| Index::make(room, alloc)).transpose()?,
         })
@@ -99,10 +135,11 @@ fn remember<A: Allocator>(slot: &mut Slot<A>, list: u16) {
 
 impl<A: Allocator + Clone> Shard<A> {
     /// An empty shard.
-    pub fn new(now: u32, match_uris: UriMatch, alloc: &A) -> Result<Self, Exhausted> {
+    pub fn new(now: u32, naming: Naming, alloc: &A) -> Result<Self, Exhausted> {
         Ok(Self {
             slots: Slab::new(alloc),
             resources: Slab::new(alloc),
+            audiences: Slab::new(alloc),
             shelf: Slab::new(alloc),
             index: Index::new(alloc),
             timers: Wheel::new(now, alloc)?,
@@ -111,7 +148,7 @@ impl<A: Allocator + Clone> Shard<A> {
             dirty: Ends::EMPTY,
             late: Ends::EMPTY,
             rest: Ends::EMPTY,
-            match_uris,
+            naming,
         })
     }
 
@@ -120,11 +157,12 @@ impl<A: Allocator + Clone> Shard<A> {
         let lack = Lack {
             slots: if wants.slot { self.slots.lack() } else { None },
             resources: if wants.resource { self.resources.lack() } else { None },
+            audiences: if wants.audience { self.audiences.lack() } else { None },
             shelf: if wants.shelf { self.shelf.lack() } else { None },
             index: if wants.resource { self.index.lack() } else { None },
         };
-        let nothing = lack.slots.is_none() && lack.resources.is_none() && lack.shelf.is_none() && lack.index.is_none();
-        (!nothing).then_some(lack)
+        let slabs = [lack.slots, lack.resources, lack.audiences, lack.shelf];
+        (lack.index.is_some() || slabs.iter().any(Option::is_some)).then_some(lack)
     }
 
     /// Takes memory in. Returns what is left over.
@@ -132,6 +170,7 @@ impl<A: Allocator + Clone> Shard<A> {
         Gift {
             slots: gift.slots.map(|s| self.slots.take_in(s)),
             resources: gift.resources.map(|s| self.resources.take_in(s)),
+            audiences: gift.audiences.map(|s| self.audiences.take_in(s)),
             shelf: gift.shelf.map(|s| self.shelf.take_in(s)),
             index: gift.index.map(|t| self.index.take_in(t)),
         }
@@ -144,7 +183,7 @@ impl<A: Allocator + Clone> Shard<A> {
         self.index.find(key.hash, |number| {
             let resource = self.resources.at(number);
             resource.package == key.package
-                && self.match_uris.same(resource.uri.as_deref().unwrap_or_default(), key.uri)
+                && self.naming.match_uris.same(resource.uri.as_deref().unwrap_or_default(), key.uri)
         })
     }
 
@@ -156,59 +195,94 @@ impl<A: Allocator + Clone> Shard<A> {
         let number = self.resources.take()?;
         let resource = self.resources.at_mut(number);
         resource.uri = uri.take();
-        resource.hash = key.hash;
         resource.package = key.package;
         resource.version = 1;
         self.index.insert(key.hash, number);
         Some(number)
     }
 
-    /// Lets a resource go that nothing needs.
+    /// The audience of a resource, if it has one.
+    pub fn audience(&self, number: u32) -> Option<&Audience<A>> {
+        let audience = self.resources.at(number).audience;
+        (audience != NIL).then(|| self.audiences.at(audience))
+    }
+
+    /// The audience of a resource, to change it.
+    pub fn audience_mut(&mut self, number: u32) -> Option<&mut Audience<A>> {
+        let audience = self.resources.at(number).audience;
+        (audience != NIL).then(|| self.audiences.at_mut(audience))
+    }
+
+    /// The audience of a resource; a new one if there is none. Only where nothing is missing.
+    pub fn audience_or_add(&mut self, number: u32) -> Option<&mut Audience<A>> {
+        if self.resources.at(number).audience == NIL {
+            let audience = self.audiences.take()?;
+            self.resources.at_mut(number).audience = audience;
+            self.audiences.at_mut(audience).resource = number;
+        }
+        self.audience_mut(number)
+    }
+
+    /// Lets a resource go that nothing needs, and before that its audience. A document that still holds is kept: with
+    /// `subs_db_mode` 3 its watchers are elsewhere.
     pub fn let_go_if_idle(&mut self, number: u32, trash: &mut Trash<A>) {
-        if !self.resources.at(number).is_idle() {
-            return;
+        let resource = self.resources.at(number);
+        let document = (resource.published > 0).then_some(resource.version);
+        let is_idle = |audience: &Audience<A>| {
+            audience.is_idle() && (audience.body.is_none() || document != Some(audience.body_version))
+        };
+        if let Some(audience) = self.audience_mut(number).filter(|audience| is_idle(audience)) {
+            trash.push(audience.body.take());
+            *audience = <Audience<A> as slab::Record>::vacant();
+            let audience = core::mem::replace(&mut self.resources.at_mut(number).audience, NIL);
+            self.audiences.give_back(audience);
         }
         let resource = self.resources.at_mut(number);
-        let hash = resource.hash;
-        trash.push(resource.uri.take());
-        trash.push(resource.body.take());
-        *resource = <Resource<A> as slab::Record>::vacant();
-        self.index.remove(hash, number);
+        if resource.audience != NIL || resource.published > 0 {
+            return;
+        }
+        let uri = core::mem::replace(resource, <Resource<A> as slab::Record>::vacant()).uri;
+        self.index.remove(self.naming.hash(uri.as_deref().unwrap_or_default()), number);
+        trash.push(uri);
         self.resources.give_back(number);
     }
 
-    /// A change of a resource is told later.
-    pub fn put_off(&mut self, number: u32, now: u64) {
-        self.resources.at_mut(number).late_since = now;
-        self.wait(number, Wait::Late);
+    /// A change of a resource is told later. Nothing if it has no audience.
+    pub fn put_off(&mut self, number: u32, now: u64) -> Option<()> {
+        self.audience_mut(number)?.late_since = now;
+        self.wait(number, Wait::Late)
     }
 
-    /// A change of a resource is told by somebody else: after a while, or to the rest of its watchers.
-    pub fn wait(&mut self, number: u32, wait: Wait) {
-        let known = core::mem::replace(&mut self.resources.at_mut(number).waits, wait);
+    /// A change of a resource is told by somebody else: after a while, or to the rest of its watchers. Nothing if it has
+    /// no audience.
+    pub fn wait(&mut self, number: u32, wait: Wait) -> Option<()> {
+        let known = core::mem::replace(&mut self.audience_mut(number)?.waits, wait);
+        let number = self.resources.at(number).audience;
         if known == wait {
-            return;
+            return Some(());
         }
         match known {
             Wait::No => {}
-            Wait::Late => unlink::<Late, _, _>(&mut self.resources, &mut self.late, number),
-            Wait::Rest => unlink::<Late, _, _>(&mut self.resources, &mut self.rest, number),
+            Wait::Late => unlink::<Late, _, _>(&mut self.audiences, &mut self.late, number),
+            Wait::Rest => unlink::<Late, _, _>(&mut self.audiences, &mut self.rest, number),
         }
         match wait {
             Wait::No => {}
-            Wait::Late => push::<Late, _, _>(&mut self.resources, &mut self.late, number),
-            Wait::Rest => push::<Late, _, _>(&mut self.resources, &mut self.rest, number),
+            Wait::Late => push::<Late, _, _>(&mut self.audiences, &mut self.late, number),
+            Wait::Rest => push::<Late, _, _>(&mut self.audiences, &mut self.rest, number),
         }
+        Some(())
     }
 
     /// The next resource of whose change somebody waits to be told, and how. It does not wait any more.
     pub fn next_waiting(&mut self, now: u64, pause: u64) -> Option<(u32, Wait)> {
         let (number, wait) = match (self.rest.first, self.late.first) {
             (NIL, NIL) => return None,
-            (NIL, late) if now.saturating_sub(self.resources.at(late).late_since) < pause => return None,
+            (NIL, late) if now.saturating_sub(self.audiences.at(late).late_since) < pause => return None,
             (NIL, late) => (late, Wait::Late),
             (rest, _) => (rest, Wait::Rest),
         };
+        let number = self.audiences.at(number).resource;
         self.wait(number, Wait::No);
         Some((number, wait))
     }
@@ -232,6 +306,7 @@ impl<A: Allocator + Clone> Shard<A> {
         stage: Stage,
         now: Now,
     ) -> Option<u32> {
+        self.audience_or_add(resource)?;
         let index = self.slots.take()?;
         let version = self.resources.at(resource).version;
         let slot = self.slots.at_mut(index);
@@ -259,13 +334,15 @@ impl<A: Allocator + Clone> Shard<A> {
             ..<Slot<A> as slab::Record>::vacant()
         };
         self.enqueue(index);
-        self.resources.at_mut(resource).users += 1;
         if stage == Stage::Open {
             let list = self.timers.add(&mut self.slots, index);
             self.slots.at_mut(index).timer_list = list;
-            let resource = self.resources.at_mut(resource);
-            resource.watcher_count += 1;
-            push::<Watch, _, _>(&mut self.slots, &mut resource.watchers, index);
+        }
+        let audience = self.audiences.at_mut(self.resources.at(resource).audience);
+        audience.users += 1;
+        if stage == Stage::Open {
+            audience.watcher_count += 1;
+            push::<Watch, _, _>(&mut self.slots, &mut audience.watchers, index);
         }
         Some(index)
     }
@@ -279,9 +356,9 @@ impl<A: Allocator + Clone> Shard<A> {
         if in_wheel {
             self.timers.remove(&mut self.slots, index, list);
         }
-        let resource = self.resources.at_mut(resource);
-        resource.watcher_count -= 1;
-        unlink::<Watch, _, _>(&mut self.slots, &mut resource.watchers, index);
+        let audience = self.audiences.at_mut(self.resources.at(resource).audience);
+        audience.watcher_count -= 1;
+        unlink::<Watch, _, _>(&mut self.slots, &mut audience.watchers, index);
         // Its row goes with the next flush, not after the answer to the last NOTIFY: the server may stop before that,
         // and must not begin again with a subscription that has ended.
         if self.slots.at(index).has_row {
@@ -314,7 +391,7 @@ impl<A: Allocator + Clone> Shard<A> {
         slot.resource = NIL;
         slot.generation = (slot.generation + 1) & super::GENERATIONS;
         self.slots.give_back(index);
-        self.resources.at_mut(number).users -= 1;
+        self.audiences.at_mut(self.resources.at(number).audience).users -= 1;
         self.let_go_if_idle(number, trash);
     }
 
@@ -479,15 +556,16 @@ impl<A: Allocator + Clone> Shard<A> {
         token: impl Fn(u32, &Slot<A>) -> Token + Copy,
         out: &mut std::vec::Vec<Notice>,
     ) -> bool {
-        if self.resources.at(resource).version != version.0 {
-            return false;
-        }
+        let audience = match self.resources.at(resource) {
+            told if told.version == version.0 && told.audience != NIL => told.audience,
+            _ => return false,
+        };
         for _ in 0..budget {
-            let index = self.resources.at(resource).watchers.first;
+            let index = self.audiences.at(audience).watchers.first;
             if index == NIL || self.slots.at(index).seen >= version.0 {
                 return false;
             }
-            let ends = &mut self.resources.at_mut(resource).watchers;
+            let ends = &mut self.audiences.at_mut(audience).watchers;
             unlink::<Watch, _, _>(&mut self.slots, ends, index);
             push::<Watch, _, _>(&mut self.slots, ends, index);
             let slot = self.slots.at_mut(index);

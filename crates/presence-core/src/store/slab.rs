@@ -9,23 +9,26 @@ use allocator_api2::{alloc::Allocator, boxed::Box, vec::Vec};
 /// "No record."
 pub const NIL: u32 = u32::MAX;
 
-/// Records in the first chunk, and in the largest. Chunks double in between: little is wasted by a small server, and
-/// few chunks are needed by a large one.
+/// Records in the first chunk, and in the others: what a shard has room for and does not use is the largest part of what
+/// a record takes beside itself.
 const FIRST: u32 = 1 << 3;
-const LARGEST: u32 = 1 << 8;
+const LARGEST: u32 = 1 << 4;
 
 /// A record that a slab can hold.
 pub trait Record: Sized {
-    /// One that is not in use.
+    /// One that is not in use; its link is [`NIL`].
     fn vacant() -> Self;
+    /// Where one that is not in use names the next such one.
+    fn link(&mut self) -> &mut u32;
 }
 
 /// The slab.
 #[derive(Debug)]
 pub struct Slab<T, A: Allocator> {
     chunks: Vec<Box<[T], A>, A>,
-    /// Records that were given back; as long as [`Self::chunks`] have room, so that giving back never allocates.
-    free: Vec<u32, A>,
+    /// The record that was given back last; it names the one before it.
+    free: u32,
+    live: u32,
     /// Records from this number on were never used.
     fresh: u32,
     room: u32,
@@ -36,7 +39,6 @@ pub struct Slab<T, A: Allocator> {
 pub struct Lack {
     chunk: u32,
     chunks: usize,
-    free: usize,
 }
 
 /// Memory for a slab; also what is left of it afterwards, to be dropped without a lock.
@@ -44,7 +46,6 @@ pub struct Lack {
 pub struct Supply<T, A: Allocator> {
     chunk: Option<Box<[T], A>>,
     chunks: Vec<Box<[T], A>, A>,
-    free: Vec<u32, A>,
 }
 
 impl<T: Record, A: Allocator + Clone> Supply<T, A> {
@@ -55,9 +56,7 @@ impl<T: Record, A: Allocator + Clone> Supply<T, A> {
         chunk.extend(core::iter::repeat_with(T::vacant).take(lack.chunk as usize));
         let mut chunks = Vec::new_in(alloc.clone());
         chunks.try_reserve_exact(lack.chunks).map_err(|_| Exhausted)?;
-        let mut free = Vec::new_in(alloc.clone());
-        free.try_reserve_exact(lack.free).map_err(|_| Exhausted)?;
-        Ok(Self { chunk: Some(chunk.into_boxed_slice()), chunks, free })
+        Ok(Self { chunk: Some(chunk.into_boxed_slice()), chunks })
     }
 }
 
@@ -83,40 +82,30 @@ fn chunk_len(chunk: usize) -> u32 {
 impl<T: Record, A: Allocator + Clone> Slab<T, A> {
     /// An empty slab; it holds no memory yet.
     pub fn new(alloc: &A) -> Self {
-        Self { chunks: Vec::new_in(alloc.clone()), free: Vec::new_in(alloc.clone()), fresh: 0, room: 0 }
+        Self { chunks: Vec::new_in(alloc.clone()), free: NIL, live: 0, fresh: 0, room: 0 }
     }
 
     /// What is missing for one more record; nothing if there is room.
     pub fn lack(&self) -> Option<Lack> {
-        if !self.free.is_empty() || self.fresh < self.room {
+        if self.free != NIL || self.fresh < self.room {
             return None;
         }
-        let chunk = chunk_len(self.chunks.len());
-        let more = |have: usize, needed: usize| if needed > have { needed.max(have * 2).max(8) } else { 0 };
-        Some(Lack {
-            chunk,
-            chunks: more(self.chunks.capacity(), self.chunks.len() + 1),
-            free: more(self.free.capacity(), (self.room + chunk) as usize),
-        })
+        let (have, needed) = (self.chunks.capacity(), self.chunks.len() + 1);
+        let chunks = if needed > have { needed.max(have * 2).max(4) } else { 0 };
+        Some(Lack { chunk: chunk_len(self.chunks.len()), chunks })
     }
 
     /// Takes memory in, if it is still what is missing. Returns what is left over.
     pub fn take_in(&mut self, mut supply: Supply<T, A>) -> Supply<T, A> {
         let wanted = self.lack();
         let fits = |s: &Supply<T, A>, l: Lack| {
-            s.chunk.as_ref().is_some_and(|c| c.len() == l.chunk as usize)
-                && s.chunks.capacity() >= l.chunks
-                && s.free.capacity() >= l.free
+            s.chunk.as_ref().is_some_and(|c| c.len() == l.chunk as usize) && s.chunks.capacity() >= l.chunks
         };
         let Some(lack) = wanted.filter(|l| fits(&supply, *l)) else { return supply };
         // Moves within capacity: nothing is allocated here.
         if lack.chunks > 0 {
             supply.chunks.append(&mut self.chunks);
             core::mem::swap(&mut supply.chunks, &mut self.chunks);
-        }
-        if lack.free > 0 {
-            supply.free.append(&mut self.free);
-            core::mem::swap(&mut supply.free, &mut self.free);
         }
         if let Some(chunk) = supply.chunk.take() {
             self.room += chunk.len() as u32;
@@ -127,20 +116,25 @@ impl<T: Record, A: Allocator + Clone> Slab<T, A> {
 
     /// A free record; none while something is missing.
     pub fn take(&mut self) -> Option<u32> {
-        if let Some(index) = self.free.pop() {
-            return Some(index);
-        }
-        if self.fresh == self.room {
+        let index = if self.free != NIL {
+            let index = self.free;
+            self.free = core::mem::replace(self.at_mut(index).link(), NIL);
+            index
+        } else if self.fresh < self.room {
+            self.fresh += 1;
+            self.fresh - 1
+        } else {
             return None;
-        }
-        self.fresh += 1;
-        Some(self.fresh - 1)
+        };
+        self.live += 1;
+        Some(index)
     }
 
-    /// Gives a record back. There is always room for its number.
+    /// Gives a record back.
     pub fn give_back(&mut self, index: u32) {
-        debug_assert!(self.free.len() < self.free.capacity());
-        self.free.push(index);
+        let next = core::mem::replace(&mut self.free, index);
+        *self.at_mut(index).link() = next;
+        self.live -= 1;
     }
 
     /// A record.
@@ -162,14 +156,12 @@ impl<T: Record, A: Allocator + Clone> Slab<T, A> {
 
     /// Bytes that it holds, in use or not.
     pub fn bytes(&self) -> usize {
-        self.room as usize * size_of::<T>()
-            + self.chunks.capacity() * size_of::<Box<[T], A>>()
-            + self.free.capacity() * size_of::<u32>()
+        self.room as usize * size_of::<T>() + self.chunks.capacity() * size_of::<Box<[T], A>>()
     }
 
     /// Records in use.
     pub fn live(&self) -> u32 {
-        self.fresh - self.free.len() as u32
+        self.live
     }
 }
 
@@ -178,9 +170,12 @@ mod tests {
     use super::*;
     use allocator_api2::alloc::Global;
 
-    impl Record for u64 {
+    impl Record for (u32, u64) {
         fn vacant() -> Self {
-            0
+            (NIL, 0)
+        }
+        fn link(&mut self) -> &mut u32 {
+            &mut self.0
         }
     }
 
@@ -198,7 +193,7 @@ mod tests {
 
     #[test]
     fn records_stay_where_they_are_while_the_slab_grows_and_shrinks() {
-        let mut slab: Slab<u64, Global> = Slab::new(&Global);
+        let mut slab: Slab<(u32, u64), Global> = Slab::new(&Global);
         let mut live = std::collections::BTreeMap::new();
         let mut random = 1u64;
         for step in 0..20_000u64 {
@@ -209,7 +204,7 @@ mod tests {
                     slab.take_in(supply);
                 }
                 let index = slab.take().expect("room");
-                *slab.at_mut(index) = step;
+                *slab.at_mut(index) = (NIL, step);
                 assert!(live.insert(index, step).is_none());
             } else {
                 let index = *live.keys().nth((random >> 32) as usize % live.len()).expect("one");
@@ -218,6 +213,6 @@ mod tests {
             }
         }
         assert_eq!(slab.live() as usize, live.len());
-        assert!(live.iter().all(|(index, value)| slab.at(*index) == value));
+        assert!(live.iter().all(|(index, value)| slab.at(*index) == &(NIL, *value)));
     }
 }

@@ -112,7 +112,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
         let mut text = Some(self.store.block(subscription.texts.block())?);
         let mut uri = Some(self.store.block(resource.uri)?);
         let (now, writes_back) = (self.now, self.writes_back());
-        let wants = Wants { slot: true, resource: true, shelf: false };
+        let wants = Wants { slot: true, resource: true, audience: true, shelf: false };
         let handle = self.store.insert_with(shard, wants, |part| {
             let resource = part.find_or_add(key, &mut uri)?;
             let index = part.enter(resource, subscription, &mut text, dialog, stage, now)?;
@@ -158,7 +158,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
     pub(super) fn index_with<X, V: Copy + Eq>(
         &self,
         hash: u64,
-        insert: impl Fn(&mut Dialogs<A>, Option<Table<V, A>>) -> Inserted<X, V, A>,
+        insert: impl Fn(&mut Dialogs<A>, Option<Table<u64, V, A>>) -> Inserted<X, V, A>,
     ) -> Result<X, Exhausted> {
         let part = self.store.dialogs(hash);
         let mut table = None;
@@ -281,7 +281,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Book<'_, A, R, J> {
                         }
                         index
                     }
-                    None => shard.resources.at(found).watchers.first,
+                    None => shard.audience(found)?.watchers.first,
                 };
                 for _ in 0..BUDGET {
                     if index == NIL {
@@ -386,7 +386,10 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
             Counted::Resource(resource) => {
                 let key = self.store.key(resource);
                 self.store.shard(self.store.shard_of(key.hash)).and_then(|part| {
-                    part.with(|shard| shard.find(key).map_or(0, |found| shard.resources.at(found).watcher_count))
+                    part.with(|shard| {
+                        let audience = shard.find(key).and_then(|found| shard.audience(found));
+                        audience.map_or(0, |audience| audience.watcher_count)
+                    })
                 })
             }
             Counted::Watcher(user, host) => {
@@ -512,7 +515,8 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
             let number = shard.find(key)?;
             let resource = shard.resources.at_mut(number);
             resource.version = resource.version.wrapping_add(1);
-            (resource.watcher_count > 0).then_some(Version(resource.version))
+            let version = Version(resource.version);
+            shard.audience(number).filter(|audience| audience.watcher_count > 0).map(|_| version)
         })
         .map_err(|_| Fault::Storage)
     }
@@ -522,17 +526,17 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
         let number = self.store.shard_of(key.hash);
         let Ok(part) = self.store.shard(number) else { return false };
         // What is there takes no memory: that may be what is missing.
-        let known = part.with(|shard| shard.find(key).map(|found| shard.put_off(found, now)));
+        let known = part.with(|shard| shard.find(key).and_then(|found| shard.put_off(found, now)));
         if let Ok(Some(())) = known {
             return true;
         }
         let Ok(uri) = self.store.block(resource.uri) else { return false };
         let mut uri = Some(uri);
-        let wants = Wants { slot: false, resource: true, shelf: false };
+        let wants = Wants { resource: true, audience: true, ..Wants::default() };
         let kept = self.store.insert_with(number, wants, |shard| {
             let found = shard.find_or_add(key, &mut uri)?;
-            shard.put_off(found, now);
-            Some(())
+            shard.audience_or_add(found)?;
+            shard.put_off(found, now)
         });
         kept.is_ok()
     }
@@ -540,7 +544,7 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
     fn hand_over(&mut self, resource: Resource<'_>) -> bool {
         let key = self.store.key(resource);
         let Ok(part) = self.store.shard(self.store.shard_of(key.hash)) else { return false };
-        let known = part.with(|shard| shard.find(key).map(|found| shard.wait(found, Wait::Rest)));
+        let known = part.with(|shard| shard.find(key).and_then(|found| shard.wait(found, Wait::Rest)));
         known.is_ok_and(|known| known.is_some())
     }
 
@@ -842,14 +846,15 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
             .shard(self.store.shard_of(key.hash))
             .ok()?
             .with(|shard| {
-                let resource = shard.resources.at(shard.find(key)?);
-                let fits = resource.body_version == version.0 && resource.version == version.0;
+                let number = shard.find(key)?;
+                let audience = shard.audience(number)?;
+                let fits = audience.body_version == version.0 && shard.resources.at(number).version == version.0;
                 let holds = if steady {
-                    resource.body_until > now
+                    audience.body_until > now
                 } else {
-                    resource.body_until == 0 || resource.body_until > now
+                    audience.body_until == 0 || audience.body_until > now
                 };
-                if fits && holds { resource.body.as_deref().map(<[u8]>::to_vec) } else { None }
+                if fits && holds { audience.body.as_deref().map(<[u8]>::to_vec) } else { None }
             })
             .ok()?
     }
@@ -862,11 +867,12 @@ impl<A: Allocator + Clone, R: RawMutex, J: Journal> Subscriptions for Book<'_, A
         let Ok(part) = self.store.shard(self.store.shard_of(key.hash)) else { return };
         let _ = part.with(|shard| {
             let Some(number) = shard.find(key) else { return };
-            let resource = shard.resources.at_mut(number);
-            if resource.version == version.0 && resource.users > 0 {
-                core::mem::swap(&mut resource.body, &mut block);
-                resource.body_version = version.0;
-                resource.body_until = steady_until.map_or(0, |t| t.0);
+            let is_current = shard.resources.at(number).version == version.0;
+            let audience = shard.audience_mut(number).filter(|audience| is_current && audience.users > 0);
+            if let Some(audience) = audience {
+                core::mem::swap(&mut audience.body, &mut block);
+                audience.body_version = version.0;
+                audience.body_until = steady_until.map_or(0, |t| t.0);
             }
         });
         drop(block);

@@ -6,7 +6,7 @@
 
 use super::index::{Index, Table};
 use super::records::{Block, pack, unpack};
-use super::slab::{self, Record, Slab, Supply};
+use super::slab::{self, NIL, Record, Slab, Supply};
 use super::{Part, block_in, boxed};
 use crate::dialog::DialogId;
 use crate::host::{Resource, Tied};
@@ -29,19 +29,24 @@ struct Tie<A: Allocator> {
     text: Block<A>,
     hash: u64,
     connection: i32,
+    /// In seconds since 1970; of a vacant one the number of the next that is.
     until: u32,
 }
 
 impl<A: Allocator> Record for Tie<A> {
     fn vacant() -> Self {
-        Self { text: None, hash: 0, connection: 0, until: 0 }
+        Self { text: None, hash: 0, connection: 0, until: NIL }
+    }
+
+    fn link(&mut self) -> &mut u32 {
+        &mut self.until
     }
 }
 
 #[derive(Debug)]
 struct Knots<A: Allocator> {
     ties: Slab<Tie<A>, A>,
-    index: Index<u32, A>,
+    index: Index<u32, u32, A>,
 }
 
 /// A tie as it was seen.
@@ -54,7 +59,7 @@ struct Sight {
 /// What is missing for one more tie.
 type Lack = (Option<slab::Lack>, Option<usize>);
 /// Memory for it, or what is left over.
-type Gift<A> = (Option<Supply<Tie<A>, A>>, Option<Table<u32, A>>);
+type Gift<A> = (Option<Supply<Tie<A>, A>>, Option<Table<u32, u32, A>>);
 
 impl<A: Allocator + Clone> Knots<A> {
     fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
@@ -121,7 +126,7 @@ impl<A: Allocator + Clone, R: RawMutex> Ties<A, R> {
     pub fn tie(&self, what: &Tied<'_>, connection: i32, until: Timestamp) -> Result<(), Exhausted> {
         let key = key_of(what);
         let (hash, part) = self.part(&key);
-        let mut tie = Tie { text: Some(block_in(&self.alloc, &key)?), hash, connection, until: until.0 };
+        let mut tie = Tie { text: Some(block_in(&self.alloc, &[&key])?), hash, connection, until: until.0 };
         let mut gift: Gift<A> = (None, None);
         // Another process may use up what this one brings: it then brings again.
         for _ in 0..64 {
@@ -237,7 +242,7 @@ fn key_of(what: &Tied<'_>) -> Vec<u8> {
 
 fn named(key: &[u8]) -> Option<Tied<'_>> {
     let (&[kind, package], texts) = key.split_first_chunk()?;
-    let [first, second, third] = unpack(texts);
+    let [first, second, third, _] = unpack(texts);
     Some(if kind == PUBLICATION {
         Tied::Publication(Resource { uri: first, package: PackageId(package) }, second)
     } else {
