@@ -6,7 +6,7 @@ CARGO := cargo
 # Test binaries that run a real Kamailio with either module.
 HOST_TESTS := host params answers abi rls rpc modules transports scripting storage golden hostile ghosts order kill faults
 # Those that run on another Kamailio; the second row takes longer than the first.
-MATRIX_TESTS := host params abi rls rpc scripting modules transports examples
+MATRIX_TESTS := host params abi rls rpc scripting modules transports direct examples
 MATRIX_LONG := storage golden hostile
 # Everything that is built is below target/, also where CARGO_TARGET_DIR names a folder for all projects: tests, `make run`
 # and `make install` take presence.so from there.
