@@ -1,6 +1,7 @@
 //! Where tm is needed it is used, and the log says so once.
 
 use crate::{builder, is_direct, under_way};
+use testkit::kamailio::ROUTES;
 use testkit::{Kamailio, Phone};
 
 const THROUGH_TM: &str = "go through tm";
@@ -16,15 +17,6 @@ fn told(server: &Kamailio, contact: Option<&str>, routes: &[&str]) -> testkit::M
     assert_eq!(bob.ask(&request.replace(&own, &elsewhere)).code(), 200);
     bob.notify()
 }
-
-const ROUTES: &str = r#"
-request_route {
-    if (is_method("OPTIONS")) { sl_send_reply("200", "OK"); exit; }
-    if (!t_newtran()) { sl_reply_error(); exit; }
-    if (is_method("PUBLISH")) handle_publish(); else handle_subscribe();
-    t_release();
-}
-"#;
 
 #[test]
 fn a_script_that_looks_at_what_tm_sends_goes_on_seeing_it() {

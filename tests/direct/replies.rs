@@ -1,6 +1,7 @@
 //! A reply ends the NOTIFY that it answers, and no other.
 
 use crate::{builder, is_direct, under_way};
+use testkit::kamailio::ROUTES;
 use testkit::{Message, Phone, wait_for};
 
 /// A reply to a NOTIFY in which one text is replaced.
@@ -80,14 +81,8 @@ fn a_phone_that_is_busy_is_told_again_as_it_wishes() {
     under_way(&server, 0);
 }
 
-/// The script's route for answers, with the variables of [`crate::builder`]'s server.
-const ROUTES: &str = r#"
-request_route {
-    if (is_method("OPTIONS")) { sl_send_reply("200", "OK"); exit; }
-    if (!t_newtran()) { sl_reply_error(); exit; }
-    if (is_method("PUBLISH")) handle_publish(); else handle_subscribe();
-    t_release();
-}
+/// The script's route for answers.
+const ANSWERS: &str = r#"
 event_route[presence:notify-reply] {
     xlog("L_NOTICE", "answered: $rm $ci $cs for $subs(pres_uri) by $notify_reply($rs) $notify_reply($rr) $notify_reply($hdr(CSeq))\n");
     if ($notify_reply($rs) == "404") $xavp(pres=>delete_subscription) = 1;
@@ -96,7 +91,7 @@ event_route[presence:notify-reply] {
 
 #[test]
 fn the_script_sees_the_notify_and_its_answer_and_may_end_the_subscription() {
-    let server = builder().param("xavp_cfg", "\"pres\"").routes(ROUTES).start();
+    let server = builder().param("xavp_cfg", "\"pres\"").routes(&format!("{ROUTES}{ANSWERS}")).start();
     let mut bob = Phone::new("bob", server.port);
     for (code, left) in [(200, 1), (202, 2), (500, 3), (404, 3), (200, 4)] {
         bob.answer = Some(code);
