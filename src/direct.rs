@@ -9,7 +9,7 @@ use crate::host;
 use crate::params::settings;
 use crate::store::SharedFlights;
 use allocator_api2::boxed::Box;
-use kamailio::direct::{Prepared, prepare};
+use kamailio::direct::{Destination, Prepared, prepare};
 use kamailio::log;
 use kamailio::msg::Message;
 use kamailio::request::{Completed, Request, Sent};
@@ -33,6 +33,13 @@ struct Direct {
     branch: Vec<u8>,
     /// It was said that some NOTIFYs go through tm nevertheless.
     said: Box<AtomicBool, Pool>,
+}
+
+impl Direct {
+    /// Where in a branch the number begins.
+    fn number_at(&self) -> usize {
+        self.branch.len() - Number::LEN
+    }
 }
 
 static DIRECT: OnceLock<Direct> = OnceLock::new();
@@ -89,12 +96,11 @@ pub fn send(request: &Request<'_>, token: u64, told: impl FnOnce(&[u8])) -> Opti
         token: Token(token),
         digest: direct.flights.digest(dialog, request.cseq),
     };
-    let number_at = branch_at + direct.branch.len() - Number::LEN;
-    if direct.flights.begin(&mut message, number_at, flight, host::now().steady).is_err() {
+    if direct.flights.begin(&mut message, branch_at + direct.number_at(), flight, host::now().steady).is_err() {
         return Some(Sent::Failed);
     }
     // What cannot be sent now is tried again and given up like what gets lost, as tm does it.
-    to.send(&mut message);
+    to.send(&message);
     told(&next_hop);
     Some(Sent::UnderWay)
 }
@@ -102,9 +108,8 @@ pub fn send(request: &Request<'_>, token: u64, told: impl FnOnce(&[u8])) -> Opti
 /// A reply came. Whether it is for a request of ours: then nobody else has to see it.
 pub fn answered(msg: &mut Message<'_>) -> bool {
     let Some(direct) = DIRECT.get() else { return false };
-    let begin = direct.branch.len() - Number::LEN;
-    let Some((ours, number)) = msg.branch().split_at_checked(begin) else { return false };
-    if ours != &direct.branch[..begin] {
+    let Some((ours, number)) = msg.branch().split_at_checked(direct.number_at()) else { return false };
+    if !direct.branch.starts_with(ours) {
         return false;
     }
     let code = msg.status();
@@ -136,12 +141,9 @@ fn digest_of(direct: &Direct, msg: &mut Message<'_>) -> Option<u64> {
 pub fn look_after() {
     std::thread::sleep(TICK);
     let Some(direct) = DIRECT.get() else { return };
-    let again = |to: &kamailio::direct::Destination, message: &mut [u8]| {
-        to.send(message);
-    };
     let over = |token: Token, request: &[u8]| {
         completed(&Completed { token: token.0, code: 408, request, reply: std::ptr::null_mut() });
         kamailio::proc::forget_message();
     };
-    direct.flights.tick(host::now().steady, again, over);
+    direct.flights.tick(host::now().steady, Destination::send, over);
 }

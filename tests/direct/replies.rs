@@ -50,7 +50,7 @@ fn a_reply_for_another_dialog_or_another_branch_changes_nothing() {
         (branch, &other_run),
         (branch, &format!("{run}.")),
         (branch, &format!("{run}.{number}0")),
-        (branch, &format!("{run}.XXXXXXXXXXXXXXXX")),
+        (branch, &format!("{run}.ghijklmnopqrstuv")),
         ("481 Gone", "100 Trying"),
     ] {
         eve.send_raw(forged(&notify, from, to).as_bytes());

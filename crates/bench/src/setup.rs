@@ -77,14 +77,14 @@ impl Setup {
 
     /// The name for `--setup`.
     pub fn name(&self) -> String {
-        let storage = match self.storage {
-            Storage::Memory => "memory".to_owned(),
-            Storage::Sqlite(mode) => format!("sqlite{mode}"),
+        let what = match (self.scene, self.storage) {
+            _ if self.direct => "direct".to_owned(),
+            (Scene::One, _) => "crowd".to_owned(),
+            (Scene::Many, Storage::Memory) => "memory".to_owned(),
+            (Scene::Many, Storage::Sqlite(mode)) => format!("sqlite{mode}"),
         };
-        let storage = if self.has_a_crowd() { "crowd".to_owned() } else { storage };
-        let storage = if self.direct { "direct".to_owned() } else { storage };
         let start = if self.is_cold() { "-cold" } else { "" };
-        format!("{storage}-{}-{}w{start}", self.allocator, self.workers)
+        format!("{what}-{}-{}w{start}", self.allocator, self.workers)
     }
 
     /// Whether one presentity has all watchers.

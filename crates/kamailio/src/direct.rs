@@ -1,8 +1,9 @@
 //! Requests within a dialog that are sent without the transaction module. Whoever sends them looks after the reply.
 
 use crate::request::{Request, with_dialog};
+use crate::route::EventRoute;
 use crate::str::{bytes, show};
-use core::ffi::{CStr, c_uint};
+use core::ffi::c_uint;
 use core::net::IpAddr;
 use kamailio_shim as raw;
 
@@ -26,13 +27,13 @@ impl Destination {
         self.0.proto as u32 != raw::PROTO_UDP
     }
 
-    /// Sends a whole message, as the host sends its own: others may look at it and change it on its way (topos). False
-    /// if it could not be sent.
-    pub fn send(&self, message: &mut [u8]) -> bool {
+    /// Sends a whole message, as the host sends its own: others may look at it and change it on its way (topos). The host
+    /// logs why one could not be sent.
+    pub fn send(&self, message: &[u8]) {
         debug_assert_eq!(crate::lock::held(), 0, "nothing is sent under a lock");
         let mut to = self.0;
         // SAFETY: the host reads the destination and `len` bytes; it copies what it keeps or changes.
-        unsafe { raw::ksr_send(&raw mut to, message.as_mut_ptr().cast(), message.len() as c_uint) == 0 }
+        unsafe { raw::ksr_send(&raw mut to, message.as_ptr().cast_mut().cast(), message.len() as c_uint) };
     }
 
     /// The address of the next hop of a request: none where it has a name that only the resolver knows, or where the
@@ -109,22 +110,12 @@ pub fn prepare(request: &Request<'_>, branch: &[u8]) -> Option<Prepared> {
     })?
 }
 
-fn write(request: &Request<'_>, target: &[u8], branch: &[u8], mut to: Destination) -> Option<(Vec<u8>, usize)> {
+/// The message, and where its branch begins.
+fn write(request: &Request<'_>, target: &[u8], branch: &[u8], to: Destination) -> Option<(Vec<u8>, usize)> {
     let mut m = Vec::with_capacity(768 + request.headers.len() + request.body.len());
+    [request.method.as_bytes(), b" ", target, b" SIP/2.0\r\n"].iter().for_each(|part| m.extend_from_slice(part));
+    let branch_at = push_via(&mut m, branch, to)?;
     let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| m.extend_from_slice(part));
-    put(&[request.method.as_bytes(), b" ", target, b" SIP/2.0\r\n"]);
-    let mut value = crate::str::borrow(branch);
-    let mut len = 0;
-    // SAFETY: the host writes a header field into pkg memory, which is given back here.
-    let via_len = unsafe {
-        let via = raw::ksr_via(&raw mut to.0, &raw mut value, &raw mut len);
-        if via.is_null() {
-            return None;
-        }
-        put(&[core::slice::from_raw_parts(via.cast(), len as usize)]);
-        raw::ksr_pkg_free(via.cast());
-        len as usize
-    };
     put(&[b"To: <", request.remote_uri, b">;tag=", request.remote_tag]);
     put(&[b"\r\nFrom: <", request.local_uri, b">;tag=", request.local_tag]);
     put(&[b"\r\nCSeq: ", request.cseq.to_string().as_bytes(), b" ", request.method.as_bytes()]);
@@ -141,21 +132,32 @@ fn write(request: &Request<'_>, target: &[u8], branch: &[u8], mut to: Destinatio
         put(&[signature, b"\r\n"]);
     }
     put(&[request.headers, b"\r\n", request.body]);
-    let head = m.len().min(request.method.len() + target.len() + 11 + via_len);
-    let at = m[..head].windows(branch.len().max(1)).position(|part| part == branch)?;
-    Some((m, at))
+    Some((m, branch_at))
+}
+
+/// The Via header field for a destination. Gives the place of the branch.
+fn push_via(message: &mut Vec<u8>, branch: &[u8], mut to: Destination) -> Option<usize> {
+    let (mut value, mut len, begin) = (crate::str::borrow(branch), 0, message.len());
+    // SAFETY: the host writes a header field into pkg memory, which is given back here.
+    unsafe {
+        let via = raw::ksr_via(&raw mut to.0, &raw mut value, &raw mut len);
+        if via.is_null() {
+            return None;
+        }
+        message.extend_from_slice(core::slice::from_raw_parts(via.cast(), len as usize));
+        raw::ksr_pkg_free(via.cast());
+    }
+    message[begin..].windows(branch.len().max(1)).position(|part| part == branch).map(|at| begin + at)
 }
 
 /// Why requests that do not go through tm would pass somebody by: a sentence's end. None if nobody would mind.
 #[must_use]
 pub fn obstacle() -> Option<&'static str> {
-    const LOCAL_REQUEST: &CStr = c"tm:local-request";
+    if EventRoute::find(c"tm:local-request", None).is_some() {
+        return Some("the script has an event_route[tm:local-request]");
+    }
     // SAFETY: the tables of routes and modules are filled while kamailio.cfg is read, and only read later.
     unsafe {
-        let index = raw::route_lookup(&raw mut raw::event_rt, LOCAL_REQUEST.as_ptr().cast_mut());
-        if index >= 0 && raw::ksr_event_route_is_set(index) != 0 {
-            return Some("the script has an event_route[tm:local-request]");
-        }
         if raw::ksr_tm_event_callback() != 0 {
             return Some("modparam event_callback of tm names a function");
         }

@@ -7,14 +7,12 @@
 use super::chain::{self, Chain, Ends, Links};
 use super::records::Block;
 use super::slab::{NIL, Record, Slab, Supply};
-use super::{Part, block_in, boxed};
+use super::{Part, block_in, boxed, hash_of};
 use crate::dialog::DialogId;
 use crate::host::Token;
 use crate::refusal::Exhausted;
 use crate::time::Millis;
 use allocator_api2::{alloc::Allocator, boxed::Box};
-use core::fmt::Write as _;
-use core::hash::{BuildHasher, Hasher};
 use lock_api::RawMutex;
 
 /// Independently locked parts.
@@ -221,13 +219,7 @@ impl<D: Copy, A: Allocator + Clone, R: RawMutex> Flights<D, A, R> {
 
     /// The digest of what a reply repeats of the request.
     pub fn digest(&self, dialog: DialogId<'_>, cseq: u32) -> u64 {
-        let mut hasher = foldhash::fast::FixedState::with_seed(self.seed).build_hasher();
-        for text in [dialog.call_id, dialog.to_tag, dialog.from_tag] {
-            hasher.write(text);
-            hasher.write_usize(text.len());
-        }
-        hasher.write_u32(cseq);
-        hasher.finish()
+        hash_of(self.seed, [dialog.call_id, dialog.to_tag, dialog.from_tag, &cseq.to_ne_bytes()])
     }
 
     /// A message is about to be sent. Its number is written into it, `at` is the place.
@@ -301,14 +293,14 @@ impl<D: Copy, A: Allocator + Clone, R: RawMutex> Flights<D, A, R> {
     }
 
     /// Sends again what is due, and ends what nobody has answered. No lock is held while either is called.
-    pub fn tick(&self, Millis(now): Millis, mut again: impl FnMut(&D, &mut [u8]), mut over: impl FnMut(Token, &[u8])) {
+    pub fn tick(&self, Millis(now): Millis, mut again: impl FnMut(&D, &[u8]), mut over: impl FnMut(Token, &[u8])) {
         for part in &*self.parts {
             loop {
                 let due = part.with(|sky| sky.take_all_due(now)).unwrap_or_default();
                 let is_all = due.len() < BUDGET;
                 for due in due {
                     match due {
-                        Due::Again(to, mut message) => again(&to, &mut message),
+                        Due::Again(to, message) => again(&to, &message),
                         Due::Over(token, message) => over(token, message.as_deref().unwrap_or_default()),
                     }
                 }
@@ -328,12 +320,6 @@ impl<D: Copy, A: Allocator + Clone, R: RawMutex> Flights<D, A, R> {
     /// How many there are.
     pub fn count(&self) -> u32 {
         self.parts.iter().map(|part| part.with(|sky| sky.flights.live()).unwrap_or(0)).sum()
-    }
-}
-
-impl core::fmt::Display for Number {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.letters().into_iter().try_for_each(|letter| f.write_char(letter.into()))
     }
 }
 

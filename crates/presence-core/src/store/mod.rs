@@ -34,7 +34,7 @@ use crate::host::{Resource, Token};
 use crate::refusal::Exhausted;
 use crate::uri::UriMatch;
 use allocator_api2::{alloc::Allocator, boxed::Box, vec::Vec};
-use core::hash::Hasher;
+use core::hash::{BuildHasher, Hasher};
 use core::sync::atomic::{AtomicBool, Ordering};
 use dialogs::Dialogs;
 use lock_api::{Mutex, MutexGuard, RawMutex};
@@ -165,6 +165,21 @@ fn boxed<T, A: Allocator + Clone>(
     Ok(parts.into_boxed_slice())
 }
 
+/// A hash with the secret of this run.
+fn hasher(seed: u64) -> impl Hasher {
+    foldhash::fast::FixedState::with_seed(seed).build_hasher()
+}
+
+/// Of texts and of where each of them ends.
+fn hash_of<const N: usize>(seed: u64, texts: [&[u8]; N]) -> u64 {
+    let mut hasher = hasher(seed);
+    for text in texts {
+        hasher.write(text);
+        hasher.write_usize(text.len());
+    }
+    hasher.finish()
+}
+
 /// A block with these bytes, one part after the other.
 fn block_in<A: Allocator + Clone>(alloc: &A, parts: &[&[u8]]) -> Result<Box<[u8], A>, Exhausted> {
     let length = parts.iter().map(|part| part.len()).sum();
@@ -225,14 +240,8 @@ impl<A: Allocator + Clone, R: RawMutex> Store<A, R> {
         self.hash_of([user, host])
     }
 
-    /// Of texts and of where each of them ends.
     fn hash_of<const N: usize>(&self, texts: [&[u8]; N]) -> u64 {
-        let mut hasher = self.naming.hasher();
-        for text in texts {
-            hasher.write(text);
-            hasher.write_usize(text.len());
-        }
-        hasher.finish()
+        hash_of(self.naming.seed, texts)
     }
 
     fn shard_of(&self, hash: u64) -> usize {

@@ -18,7 +18,7 @@ use crate::time::{Now, Tick, Timestamp};
 use crate::uri::UriMatch;
 use crate::winfo::Extent;
 use allocator_api2::alloc::Allocator;
-use core::hash::{BuildHasher, Hasher};
+use core::hash::Hasher;
 
 /// How URIs are told apart.
 #[derive(Clone, Copy, Debug)]
@@ -29,14 +29,9 @@ pub struct Naming {
 }
 
 impl Naming {
-    /// A hash with that secret.
-    pub fn hasher(self) -> impl Hasher {
-        foldhash::fast::FixedState::with_seed(self.seed).build_hasher()
-    }
-
     /// Of a URI: equal for those that are the same.
     pub fn hash(self, uri: &[u8]) -> u64 {
-        let mut hasher = self.hasher();
+        let mut hasher = super::hasher(self.seed);
         match self.match_uris {
             UriMatch::CaseSensitive => hasher.write(uri),
             UriMatch::CaseInsensitive => uri.iter().for_each(|b| hasher.write_u8(b.to_ascii_lowercase())),

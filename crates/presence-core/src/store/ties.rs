@@ -7,14 +7,14 @@
 use super::index::{Index, Table};
 use super::records::{Block, pack, unpack};
 use super::slab::{self, NIL, Record, Slab, Supply};
-use super::{Part, block_in, boxed};
+use super::{Part, block_in, boxed, hasher};
 use crate::dialog::DialogId;
 use crate::host::{Resource, Tied};
 use crate::package::PackageId;
 use crate::refusal::Exhausted;
 use crate::time::Timestamp;
 use allocator_api2::{alloc::Allocator, boxed::Box};
-use core::hash::{BuildHasher, Hasher};
+use core::hash::Hasher;
 use lock_api::RawMutex;
 use std::collections::HashMap;
 
@@ -116,7 +116,7 @@ impl<A: Allocator + Clone, R: RawMutex> Ties<A, R> {
     }
 
     fn part(&self, key: &[u8]) -> (u64, &Part<Knots<A>, R>) {
-        let mut hasher = foldhash::fast::FixedState::with_seed(self.seed).build_hasher();
+        let mut hasher = hasher(self.seed);
         hasher.write(key);
         let hash = hasher.finish();
         (hash, &self.parts[(hash >> 40) as usize & (PARTS - 1)])
